@@ -1,4 +1,4 @@
-"""The verdict: how much evidence it takes, and what becomes of it."""
+"""Verdicts: required evidence, and changes of evidence and verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANNA, BERT = Person("anna", "Anna"), Person("bert", "Bert")
 def judge(
     config: RecognitionConfig = RECOGNITION, centroids: FloatArray | None = None, threshold_sq: float = 1.0
 ) -> IdentityAggregator:
-    """Anna at axis 0 and Bert at axis 1, unless told otherwise."""
+    """Anna at axis 0 and Bert at axis 1, by default."""
     rows = np.stack([direction(0), direction(1)]) if centroids is None else centroids
     limits = np.full(len(rows), threshold_sq, np.float32)
     return IdentityAggregator(Gallery([ANNA, BERT][: len(rows)], rows, limits, GalleryInfo("", "", len(rows))), config)
@@ -31,7 +31,7 @@ def judge(
 def show(
     judging: IdentityAggregator, embeddings: Sequence[FloatArray | None], number: int = 1, start_ns: int = 0
 ) -> list[Verdict]:
-    """One look after another at one track, every 100 ms; the verdicts that fell."""
+    """Sample one track every 100 ms; returns the verdicts."""
     verdicts = []
     for step, embedding in enumerate(embeddings):
         t_ns = start_ns + step * S // 10
@@ -42,7 +42,7 @@ def show(
 
 
 def leave(judging: IdentityAggregator, number: int = 1, t_ns: int = 0) -> list[Verdict]:
-    """The visitor is gone."""
+    """End the track of the visitor."""
     return judging.take_verdicts([track(number, t_ns=t_ns, lost=True)], t_ns)
 
 
@@ -50,7 +50,7 @@ def near_anna(distance_sq: float = 0.5, axis: int = 7) -> FloatArray:
     return towards(direction(0), direction(axis), distance_sq)
 
 
-def test_a_name_needs_min_samples() -> None:
+def test_min_samples_for_a_recognition() -> None:
     judging = judge()
     assert show(judging, [near_anna()] * 2) == []
     (verdict,) = show(judging, [near_anna()], start_ns=S)
@@ -61,8 +61,8 @@ def test_a_track_has_one_verdict() -> None:
     assert len(show(judge(), [near_anna()] * 20)) == 1
 
 
-def test_samples_that_scatter_around_a_person_fuse_to_a_nearer_one() -> None:
-    """Three looks at 1.1 in three independent directions: each is beyond the threshold of 1, their mean is not."""
+def test_fusion_of_scattered_samples() -> None:
+    """Three samples at 1.1 in independent directions: each is beyond the threshold of 1, their mean is within it."""
     looks = [near_anna(1.1, axis) for axis in (7, 8, 9)]
     (verdict,) = show(judge(RecognitionConfig(track_consistency_sq=1.7)), looks)
     assert verdict.finding is Identification.RECOGNISED
@@ -80,14 +80,14 @@ def test_a_better_sample_weighs_more() -> None:
     assert abs(match.distance_sq - (2 - 2 * mean[0] / np.linalg.norm(mean))) < 1e-5
 
 
-def test_unknown_waits_for_enough_samples() -> None:
+def test_samples_for_an_unknown() -> None:
     judging = judge()
     assert show(judging, [direction(5)] * 5) == []
     (verdict,) = show(judging, [direction(5)], start_ns=S)
     assert (verdict.finding, verdict.reason) == (Identification.UNKNOWN, "beyond-threshold")
 
 
-def test_a_visitor_who_leaves_is_unknown_only_on_enough_evidence() -> None:
+def test_visitor_who_leaves_before_the_verdict() -> None:
     judging = judge()
     show(judging, [direction(5)] * 2)
     assert leave(judging, t_ns=S) == []
@@ -96,52 +96,52 @@ def test_a_visitor_who_leaves_is_unknown_only_on_enough_evidence() -> None:
     assert verdict.finding is Identification.UNKNOWN
 
 
-def test_a_person_seen_too_briefly_is_not_called_unknown() -> None:
+def test_person_seen_too_briefly() -> None:
     judging = judge()
     show(judging, [near_anna()] * 2)
     assert leave(judging, t_ns=S) == []
 
 
-def test_refused_samples_are_counted_and_are_no_evidence() -> None:
+def test_refused_samples() -> None:
     judging = judge()
     assert show(judging, [None] * 20) == []
     assert judging.refusals == {"blurred": 20}
     assert leave(judging, t_ns=3 * S) == []
 
 
-def test_two_people_alike_are_not_told_apart_by_a_hair() -> None:
-    """Both within the threshold, and nearer to each other than the margin: nobody is named."""
+def test_two_people_within_the_margin() -> None:
+    """Both are within the threshold and nearer to each other than the margin, so nobody is recognised."""
     twins = np.stack([direction(0), towards(direction(0), direction(1), 0.05)])
     (verdict,) = show(judge(centroids=twins), [direction(0)] * 6)
     assert (verdict.finding, verdict.reason) == (Identification.UNKNOWN, "runner-up-too-near")
 
 
-def test_a_threshold_of_the_door_replaces_that_of_the_gallery() -> None:
+def test_threshold_of_the_door() -> None:
     (verdict,) = show(judge(RecognitionConfig(threshold_sq=0.4, unknown_samples=3)), [near_anna(0.5)] * 3)
     assert (verdict.finding, verdict.match.threshold_sq) == (Identification.UNKNOWN, 0.4)
 
 
-def test_one_odd_sample_changes_nothing() -> None:
+def test_single_sample_of_another_face() -> None:
     (verdict,) = show(judge(), [near_anna(), near_anna(), direction(5), near_anna()])
     assert (verdict.finding, verdict.samples) == (Identification.RECOGNISED, 3)
 
 
-def test_odd_samples_that_are_not_in_a_row_change_nothing() -> None:
+def test_separate_samples_of_another_face() -> None:
     looks = [near_anna(), direction(5), near_anna(), direction(6), near_anna()]
     (verdict,) = show(judge(), looks)
     assert (verdict.finding, verdict.samples) == (Identification.RECOGNISED, 3)
 
 
-def test_a_name_needs_samples_that_agree_each_for_itself() -> None:
-    """Looks at 1.3 are beyond threshold and slack: their mean comes near, but not one of them agrees."""
+def test_samples_without_votes() -> None:
+    """Samples at 1.3 are beyond threshold plus slack: their mean is near, but none of them votes."""
     looks = [near_anna(1.3, axis) for axis in (7, 8, 9)] * 2
     (verdict,) = show(judge(RecognitionConfig(track_consistency_sq=1.9, unknown_samples=6)), looks)
     assert verdict.match.distance_sq < verdict.match.threshold_sq
     assert (verdict.finding, verdict.reason) == (Identification.UNKNOWN, "too-few-agree")
 
 
-def test_a_track_that_goes_over_to_somebody_else_starts_anew() -> None:
-    """Tailgating in one track: Anna's evidence does not open the door for the stranger behind her, nor for Bert."""
+def test_track_that_switches_to_another_person() -> None:
+    """Tailgating in one track: Anna's evidence opens the door neither for a stranger behind her nor for Bert."""
     judging = judge()
     (first,) = show(judging, [near_anna()] * 3)
     (second,) = show(judging, [direction(1)] * 3, start_ns=S)
@@ -162,14 +162,14 @@ def test_two_other_faces_in_a_row() -> None:
     assert verdict.match.distance_sq < 1e-6
 
 
-def test_somebody_called_unknown_too_early_may_still_be_recognised() -> None:
+def test_recognition_after_an_early_unknown() -> None:
     judging = judge()
     (first,) = show(judging, [near_anna(1.4)] * 6)
     (second,) = show(judging, [near_anna(0.4)] * 3, start_ns=S)
     assert (first.finding, second.finding) == (Identification.UNKNOWN, Identification.RECOGNISED)
 
 
-def test_who_stays_or_returns_within_the_cooldown_is_no_news() -> None:
+def test_person_within_the_cooldown() -> None:
     judging = judge()
     show(judging, [near_anna()] * 3)
     leave(judging, t_ns=S)
@@ -180,7 +180,7 @@ def test_who_stays_or_returns_within_the_cooldown_is_no_news() -> None:
     assert len(show(judging, [near_anna()] * 3, number=4, start_ns=31 * S)) == 1
 
 
-def test_a_stranger_who_returns_is_no_news_but_another_stranger_is() -> None:
+def test_strangers_within_the_cooldown() -> None:
     judging = judge()
     assert len(show(judging, [direction(5)] * 6)) == 1
     leave(judging, t_ns=S)
@@ -188,7 +188,7 @@ def test_a_stranger_who_returns_is_no_news_but_another_stranger_is() -> None:
     assert len(show(judging, [direction(6)] * 6, number=3, start_ns=2 * S)) == 1
 
 
-def test_looks_are_due_often_before_the_verdict_and_seldom_after() -> None:
+def test_sampling_rate_before_and_after_the_verdict() -> None:
     judging = judge()
     visitor = track()
     assert judging.tracks_due([visitor], 0) == [visitor]
@@ -200,7 +200,7 @@ def test_looks_are_due_often_before_the_verdict_and_seldom_after() -> None:
     assert judging.tracks_due([visitor], 2 * S) == [visitor]
 
 
-def test_who_has_left_is_not_looked_at_and_is_forgotten() -> None:
+def test_state_of_a_lost_track() -> None:
     judging = judge()
     show(judging, [near_anna()] * 2)
     gone = track(t_ns=S, lost=True)
@@ -209,13 +209,13 @@ def test_who_has_left_is_not_looked_at_and_is_forgotten() -> None:
     assert judging.snapshot(gone).samples == 0
 
 
-def test_an_empty_gallery_leaves_everybody_unknown() -> None:
+def test_empty_gallery() -> None:
     (verdict,) = show(judge(centroids=np.zeros((0, DIMENSION), np.float32)), [direction(0)] * 6)
     assert (verdict.finding, verdict.match.person) == (Identification.UNKNOWN, None)
 
 
 def test_votes_for_another_person() -> None:
-    """Two looks that agree with Bert and one with Anna, whose mean is within Anna's threshold, name nobody yet."""
+    """Two samples vote for Bert and one for Anna; their mean is within Anna's threshold, but the verdict is open."""
     config = msgspec.structs.replace(RECOGNITION, margin_sq=0.0, track_consistency_sq=4.0, vote_slack_sq=0.0)
     middle = (direction(0) + direction(1)) / np.float32(np.sqrt(2))
     to_bert = towards(middle, direction(1), 0.02)
@@ -225,13 +225,13 @@ def test_votes_for_another_person() -> None:
     assert verdict.match.person == ANNA
 
 
-def test_a_track_without_samples_is_not_in_doubt() -> None:
-    """The question may be asked before the first look."""
+def test_track_without_samples() -> None:
+    """A track can be checked for doubt before its first sample."""
     assert judge().is_contested(track()) is False
 
 
-def test_attacks_in_a_row_mark_a_name_as_impersonated() -> None:
-    """By the number of failures that also locks a stranger out; a name that nobody posed as is not marked."""
+def test_attacks_on_one_person() -> None:
+    """The limit is that of a lockout; a person who was not attacked is not marked."""
     judging = judge()
     (verdict,) = show(judging, [near_anna()] * 3)
     for _ in range(LockoutConfig().max_failures):
@@ -242,8 +242,8 @@ def test_attacks_in_a_row_mark_a_name_as_impersonated() -> None:
     assert not judging.impersonated(other)
 
 
-def test_a_track_is_contested_between_two_faces() -> None:
-    """From a sample that shows another face until one shows the first face again."""
+def test_contested_track() -> None:
+    """A track is contested from a sample of another face until one of the first face."""
     judging = judge()
     show(judging, [near_anna()] * 3)
     for start_s in (1, 2):
@@ -254,8 +254,8 @@ def test_a_track_is_contested_between_two_faces() -> None:
     assert judging.sample_count(track()) == 5
 
 
-def test_a_visitor_is_news_at_the_end_of_the_cooldown() -> None:
-    """Ten seconds after they were seen last, and not a nanosecond before."""
+def test_end_of_the_cooldown() -> None:
+    """The cooldown is exactly ten seconds after the visitor was last seen."""
     (verdict,) = show(judge(), [near_anna()] * 3)
     cooldown = Cooldown(RECOGNITION)
     cooldown.mark_seen(verdict, 0)
@@ -269,8 +269,8 @@ def gallery(embedder: str = "") -> Gallery:
     return Gallery([ANNA, BERT], rows, np.full(2, 1.0, np.float32), GalleryInfo("", embedder, 2))
 
 
-def test_evidence_from_before_a_release_names_nobody() -> None:
-    """Samples were measured against the old gallery; the new one gathers its own."""
+def test_evidence_from_before_a_release() -> None:
+    """Samples measured against the old gallery are dropped."""
     judging = judge()
     assert show(judging, [near_anna()] * 2) == []
     judging.replace_gallery(judging.gallery, RECOGNITION)
@@ -279,8 +279,8 @@ def test_evidence_from_before_a_release_names_nobody() -> None:
     assert verdict.samples == 3
 
 
-def test_demands_after_failures_follow_the_release() -> None:
-    """The release halves the threshold; after failures 0.85 of that half applies, not of the old one."""
+def test_limits_after_failures_and_a_release() -> None:
+    """The release halves the threshold; after failures 0.85 of the new threshold applies."""
     judging = IdentityAggregator(gallery(), RECOGNITION, LockoutConfig(max_failures=1, lockout_s=1.0))
     judging.replace_gallery(gallery(), msgspec.structs.replace(RECOGNITION, threshold_factor=0.5))
     (named,) = show(judging, [near_anna(0.45)] * 3)
@@ -302,7 +302,7 @@ def test_strangers_after_a_release_with_another_embedder(embedder: str, news: in
 
 @pytest.mark.parametrize(("embedder", "findings"), [("", []), ("another", [Identification.RECOGNISED])])
 def test_failures_after_a_release_with_another_embedder(embedder: str, findings: list[Identification]) -> None:
-    """Who failed is known by their embedding alone, so nobody is held to it after a change of the embedder."""
+    """Failures are assigned by embedding, so a change of the embedder resets them."""
     judging = IdentityAggregator(gallery(), RECOGNITION, LockoutConfig(max_failures=1, lockout_s=30.0))
     show(judging, [near_anna(1.2)] * 6)
     judging.replace_gallery(gallery(embedder), RECOGNITION)

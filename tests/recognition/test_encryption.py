@@ -1,4 +1,4 @@
-"""Encrypted gallery files: same answers, nothing readable, nothing altered."""
+"""Encrypted gallery files: equal matches, no readable content, no undetected change."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_altered_or_truncated_file_is_rejected(plain: Path) -> None:
 def test_gallery_without_its_key_is_rejected(
     plain: Path, sealed_with: GalleryKey | None, key: GalleryKey | None, told: str
 ) -> None:
-    """Also a plain one where there is a key: else whoever can write to the card could enrol himself."""
+    """With a key, a plain gallery is rejected, too: otherwise write access to the card would allow enrolment."""
     if sealed_with:
         reencrypt([plain], sealed_with)
     with pytest.raises(GalleryError, match=told) as caught:
@@ -102,7 +102,7 @@ def test_key_from_a_credential_is_never_printed(tmp_path: Path, monkeypatch: pyt
 
 
 def test_cipher_is_the_standard_one() -> None:
-    """RFC 8439, 2.8.2, read back by its own parts: mark, name, nonce, then ChaCha20-Poly1305 over all of it."""
+    """RFC 8439, 2.8.2: magic number, key digest and nonce, then ChaCha20-Poly1305 that authenticates all."""
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     sealed = encrypt(b"content", KEY, WHERE)

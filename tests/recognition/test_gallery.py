@@ -1,4 +1,4 @@
-"""The gallery: what it measures, and what it refuses to be."""
+"""Galleries: search, and rejection of invalid files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def saved(path: Path, centroids: FloatArray, thresholds_sq: FloatArray | None = 
     return path
 
 
-def test_nearest_agrees_with_a_search_one_by_one(tmp_path: Path) -> None:
+def test_nearest_against_a_linear_search(tmp_path: Path) -> None:
     centroids = crowd(200)
     limits = np.linspace(0.5, 1.5, 200, dtype=np.float32)
     gallery = load_gallery(saved(tmp_path / "g", centroids, limits), EMBEDDER)
@@ -45,28 +45,28 @@ def test_nearest_agrees_with_a_search_one_by_one(tmp_path: Path) -> None:
         assert match.threshold_sq == pytest.approx(limits[first])
 
 
-def test_the_same_vector_is_at_no_distance_and_the_opposite_at_four(tmp_path: Path) -> None:
+def test_smallest_and_largest_distance(tmp_path: Path) -> None:
     gallery = load_gallery(saved(tmp_path / "g", direction(0)[None]), EMBEDDER)
     assert gallery.nearest(direction(0)).distance_sq == 0.0
     assert gallery.nearest(-direction(0)).distance_sq == 4.0
-    assert gallery.nearest(direction(0)).runner_up_sq == 4.0  # there is nobody else
+    assert gallery.nearest(direction(0)).runner_up_sq == 4.0  # no other person
 
 
-def test_an_empty_gallery_recognises_nobody(tmp_path: Path) -> None:
+def test_empty_gallery_has_no_match(tmp_path: Path) -> None:
     gallery = load_gallery(saved(tmp_path / "g", np.zeros((0, DIMENSION), np.float32)), EMBEDDER)
     match = gallery.nearest(direction(0))
     assert match.person is None
     assert match.distance_sq > match.threshold_sq
 
 
-def test_a_gallery_of_another_embedder_is_refused(tmp_path: Path) -> None:
+def test_gallery_of_another_embedder(tmp_path: Path) -> None:
     path = saved(tmp_path / "g", crowd(3))
     with pytest.raises(GalleryError, match=r"made by another embedder \(eeeeeeeeeeee, this door runs ffffffffffff\)"):
         load_gallery(path, "f" * 64)
 
 
 def test_gallery_of_another_vector_length(tmp_path: Path) -> None:
-    """Refused when it is loaded, also an empty one, and not at the first face."""
+    """It is rejected when it is loaded, even if it is empty."""
     for count in (0, 3):
         path = saved(tmp_path / "g", crowd(count))
         with pytest.raises(GalleryError, match=f"g: vectors of {DIMENSION} numbers, the embedder has 128; make it"):
@@ -75,7 +75,7 @@ def test_gallery_of_another_vector_length(tmp_path: Path) -> None:
 
 
 def test_people_out_of_order(tmp_path: Path) -> None:
-    """The ends of the people's texts rise; a gallery in which one falls back is refused."""
+    """The ends of the texts must increase."""
     path = saved(tmp_path / "g", crowd(3))
     tensors = load_file(path)
     tensors["ends"][1] = 2
@@ -85,7 +85,7 @@ def test_people_out_of_order(tmp_path: Path) -> None:
         load_gallery(tmp_path / "spoiled", EMBEDDER)
 
 
-def test_a_gallery_cut_anywhere_is_refused(tmp_path: Path) -> None:
+def test_gallery_truncated_anywhere(tmp_path: Path) -> None:
     whole = saved(tmp_path / "g", crowd(20)).read_bytes()
     cut = tmp_path / "cut"
     for sixteenth in range(16):
@@ -95,7 +95,7 @@ def test_a_gallery_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [np.nan, 3.0, 0.0])
-def test_a_centroid_that_is_no_unit_vector_is_refused(tmp_path: Path, spoil: float) -> None:
+def test_centroid_that_is_not_a_unit_vector(tmp_path: Path, spoil: float) -> None:
     centroids = crowd(3)
     centroids[1, 7] = spoil
     if spoil == 0.0:
@@ -105,36 +105,36 @@ def test_a_centroid_that_is_no_unit_vector_is_refused(tmp_path: Path, spoil: flo
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 4.1, np.nan])
-def test_a_threshold_outside_its_range_is_refused(tmp_path: Path, threshold: float) -> None:
+def test_threshold_outside_its_range(tmp_path: Path, threshold: float) -> None:
     with pytest.raises(GalleryError, match=r"outside 0\.\.4"):
         load_gallery(saved(tmp_path / "g", crowd(1), np.array([threshold], np.float32)), EMBEDDER)
 
 
-def test_a_person_may_stand_in_it_once_only(tmp_path: Path) -> None:
+def test_person_in_a_gallery_twice(tmp_path: Path) -> None:
     path = tmp_path / "g"
     save_gallery(path, [Person("a", "A"), Person("a", "B")], crowd(2), np.ones(2, np.float32), EMBEDDER)
     with pytest.raises(GalleryError, match="twice"):
         load_gallery(path, EMBEDDER)
 
 
-def test_another_safetensors_file_is_no_gallery(tmp_path: Path) -> None:
+def test_other_safetensors_file(tmp_path: Path) -> None:
     save_file({"x": np.zeros(3, np.float32)}, tmp_path / "g")
     with pytest.raises(GalleryError, match="a safetensors file, but not a gallery"):
         load_gallery(tmp_path / "g", EMBEDDER)
 
 
-def test_a_missing_gallery_is_named(tmp_path: Path) -> None:
+def test_missing_gallery(tmp_path: Path) -> None:
     with pytest.raises(GalleryError, match=r"absent: no such gallery; make one with  threshold enroll"):
         load_gallery(tmp_path / "absent", EMBEDDER)
 
 
-def test_the_same_people_make_the_same_bytes(tmp_path: Path) -> None:
+def test_reproducible_bytes(tmp_path: Path) -> None:
     files = [saved(tmp_path / name, crowd(5)).read_bytes() for name in "abcdefgh"]
     assert len(set(files)) == 1
 
 
 def huge(path: Path, count: int) -> Path:
-    """A gallery of many people, written by hand: 768 bytes a vector add up."""
+    """A gallery file of many people, written row by row because of its size (768 bytes per vector)."""
     texts = [f"p{row:07d}\tPerson {row:07d}".encode() for row in range(count)]
     vectors = np.tile(crowd(1000), (count // 1000, 1))
     people = [Person(*text.decode().split("\t")) for text in texts]
@@ -143,7 +143,7 @@ def huge(path: Path, count: int) -> Path:
 
 
 def opens_lazily(path: Path, count: int) -> None:
-    """Open it, measure and name somebody."""
+    """Load a gallery, search, and read the name of the match."""
     gallery = load_gallery(path, EMBEDDER)
     assert gallery.info.people == len(gallery.people) == count
     assert gallery.people[count - 1] == Person(f"p{count - 1:07d}", f"Person {count - 1:07d}")
@@ -151,7 +151,7 @@ def opens_lazily(path: Path, count: int) -> None:
     assert gallery.nearest(crowd(1000)[123]).distance_sq < 1e-6
 
 
-def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path) -> None:
+def test_large_gallery_is_memory_mapped(tmp_path: Path) -> None:
     path = huge(tmp_path / "g", 2000)
     small = load_gallery(path, EMBEDDER)
     opens_lazily(path, 2000)
@@ -169,15 +169,15 @@ def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path) -> None:
             load_gallery(path, EMBEDDER, mmap_min_bytes=1000)
 
 
-def test_in_a_large_gallery_every_row_is_checked(tmp_path: Path) -> None:
-    """Of a mapped one without codes only samples are."""
+def test_checks_of_a_large_gallery(tmp_path: Path) -> None:
+    """In a memory-mapped gallery without index, only a sample of the rows is checked."""
     rows = np.tile(crowd(1000), (9, 1))
     rows[8191] *= 1.1
     with pytest.raises(GalleryError, match=r"g: damaged \(a centroid is not of unit length\)"):
         load_gallery(saved(tmp_path / "g", rows), EMBEDDER, mmap_min_bytes=1000)
 
 
-def test_only_a_large_gallery_takes_memory_for_codes() -> None:
+def test_index_memory_of_a_large_gallery() -> None:
     people = [Person("p", "P")]
     few, many = crowd(8191), crowd(8192)
     made = [
@@ -188,5 +188,5 @@ def test_only_a_large_gallery_takes_memory_for_codes() -> None:
 
 
 @pytest.mark.slow
-def test_a_million_people_are_opened_and_searched(tmp_path: Path) -> None:
+def test_a_million_people(tmp_path: Path) -> None:
     opens_lazily(huge(tmp_path / "g", 1_000_000), 1_000_000)

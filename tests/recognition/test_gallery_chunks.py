@@ -25,7 +25,7 @@ def test_rollback_copy_after_a_leaver(tmp_path: Path) -> None:
 
 
 def test_rollback_copy_of_another_embedder(tmp_path: Path) -> None:
-    """Vectors cannot be compared then: those who stay are kept by their ids, and leavers are not."""
+    """Vectors cannot be compared, so people are kept by id, and leavers are removed."""
     old = gallery_bytes([1, 2, 3])
     kept = gallery_chunks.keep_only_people_in(old, with_vector([1, 3, 4], of=3, seed=99, embedder="f" * 64))
     assert gallery_chunks.person_ids(kept) == {"p000001", "p000003"}
@@ -34,7 +34,7 @@ def test_rollback_copy_of_another_embedder(tmp_path: Path) -> None:
 
 
 def test_one_new_person_costs_one_piece() -> None:
-    """At 10,000 people: what is fetched, list and metadata included, is far below 256 KiB."""
+    """At 10,000 people the download, with list and metadata, is far below 256 KiB."""
     before, after = (
         gallery_chunks.split(gallery_bytes(people, threshold_sq), gallery_chunks.rows_per_chunk(10_000), CHUNK_BYTES)
         for people, threshold_sq in ((range(10_000), 1.0), ([*range(5000), 99_999, *range(5000, 10_000)], 0.99))

@@ -1,4 +1,4 @@
-"""Repeated failures: a pause and stricter demands for the visitor who failed, and for nobody else."""
+"""Lockout after repeated failures: pause and stricter limits, only for the visitor who failed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOBODY: frozenset[int] = frozenset()
 
 
 def seen(embedding: FloatArray, t_s: float, *, number: int = 1, to_anna: tuple[float, float] = (2.0, 1.0)) -> Verdict:
-    """A verdict about a face at a distance from Anna, and her threshold."""
+    """A verdict on a face at this distance from Anna, with her threshold."""
     t_ns = round(t_s * S)
     match = Match(ANNA, *to_anna, runner_up_sq=4.0)
     return Verdict(
@@ -41,19 +41,19 @@ def fail(lockout: Lockout, embedding: FloatArray, *times_s: float, number: int =
 
 
 STEPS = [
-    # what happens, at which second, and what it comes to
+    # event, time in seconds, and result
     ("fail", 0, False),
     ("fail", 10, False),
     ("fail", 20, False),
     ("fail", 30, False),
     ("look", 39, Restriction.USUAL),
-    ("fail", 40, True),  # the fifth: the pause begins, and it is news
+    ("fail", 40, True),  # the fifth: the pause begins and is reported
     ("look", 41, Restriction.PAUSED),
-    ("fail", 50, False),  # within the pause: neither counts nor prolongs it
+    ("fail", 50, False),  # during the pause: neither counts nor extends it
     ("look", 69.9, Restriction.PAUSED),
     ("look", 70, Restriction.STRICT),
     ("look", 80, Restriction.STRICT),
-    ("fail", 81, False),  # each further one brings the next pause, and no news
+    ("fail", 81, False),  # each further one starts the next pause without a report
     ("look", 110.9, Restriction.PAUSED),
     ("look", 111, Restriction.STRICT),
     ("succeed", 120, None),
@@ -63,8 +63,8 @@ STEPS = [
 ]
 
 
-def test_five_failures_a_pause_strict_demands_and_a_success() -> None:
-    """The whole life of a lockout, step by step."""
+def test_complete_course_of_a_lockout() -> None:
+    """All steps of a lockout."""
     lockout = Lockout(CONFIG, 1.0)
     for what, t_s, expected in STEPS:
         verdict = seen(direction(5), t_s)
@@ -74,7 +74,7 @@ def test_five_failures_a_pause_strict_demands_and_a_success() -> None:
         assert done == expected, (what, t_s)
 
 
-def test_a_success_in_between_begins_the_count_anew() -> None:
+def test_success_between_failures() -> None:
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3)
     lockout.record_success(seen(direction(5), 4, to_anna=(0.9, 1.0)), NOBODY)
@@ -83,15 +83,15 @@ def test_a_success_in_between_begins_the_count_anew() -> None:
 
 
 @pytest.mark.parametrize(("distance_sq", "same"), [(0.0, True), (0.5, True), (0.99, True), (1.01, False), (2.0, False)])
-def test_the_same_visitor_is_known_by_the_face_in_whatever_track(distance_sq: float, same: bool) -> None:
+def test_same_visitor_in_another_track(distance_sq: float, same: bool) -> None:
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3, 4)
     demand = lockout.restriction_for(seen(towards(direction(5), direction(6), distance_sq), 5, number=2), NOBODY)
     assert demand is (Restriction.PAUSED if same else Restriction.USUAL)
 
 
-def test_nobody_is_taken_for_somebody_who_stands_beside_them() -> None:
-    """Even the very same embedding in another track, while the first one is in the picture, is somebody else."""
+def test_similar_visitors_present_together() -> None:
+    """An equal embedding in another track is another visitor while the first track is present."""
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3, 4, number=1)
     assert lockout.restriction_for(seen(direction(5), 5, number=2), {1}) is Restriction.USUAL
@@ -101,13 +101,13 @@ def test_nobody_is_taken_for_somebody_who_stands_beside_them() -> None:
 @pytest.mark.parametrize(
     ("to_visitor_sq", "to_anna", "demand"),
     [
-        (0.8, (0.5, 1.0), Restriction.USUAL),  # nearer to Anna, and within her threshold: it is she
+        (0.8, (0.5, 1.0), Restriction.USUAL),  # nearer to Anna and within her threshold: Anna
         (0.5, (0.8, 1.0), Restriction.PAUSED),  # nearer to the visitor who failed
-        (0.9, (0.8, 0.7), Restriction.PAUSED),  # nearer to Anna, and beyond her threshold: not she
-        (0.8, (0.5, 0.5), Restriction.USUAL),  # at her threshold, which is within it
+        (0.9, (0.8, 0.7), Restriction.PAUSED),  # nearer to Anna and beyond her threshold: the visitor
+        (0.8, (0.5, 0.5), Restriction.USUAL),  # at her threshold: within it
     ],
 )
-def test_a_person_who_resembles_a_visitor_is_the_nearer_of_the_two(
+def test_person_who_resembles_a_failed_visitor(
     to_visitor_sq: float, to_anna: tuple[float, float], demand: Restriction
 ) -> None:
     lockout = Lockout(CONFIG, 1.0)
@@ -116,7 +116,7 @@ def test_a_person_who_resembles_a_visitor_is_the_nearer_of_the_two(
     assert lockout.restriction_for(seen(face, 5, number=2, to_anna=to_anna), NOBODY) is demand
 
 
-def test_a_visitor_unseen_for_long_is_forgotten() -> None:
+def test_expiry_of_a_failed_visitor() -> None:
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3, 4)
     assert lockout.restriction_for(seen(direction(5), 603.9), NOBODY) is Restriction.STRICT
@@ -125,8 +125,8 @@ def test_a_visitor_unseen_for_long_is_forgotten() -> None:
     assert len(lockout) == 0
 
 
-def test_the_visitor_unseen_longest_is_forgotten_first() -> None:
-    """Memory is bounded: a fourth visitor takes the place of the second, as the first was seen again."""
+def test_limit_of_remembered_visitors() -> None:
+    """The fourth visitor replaces the second, because the first was seen again."""
     lockout = Lockout(msgspec.structs.replace(CONFIG, max_failures=1, max_visitors=3), 1.0)
     for t_s, axis in enumerate((3, 4, 5)):
         fail(lockout, direction(axis), t_s, number=axis)
@@ -138,13 +138,13 @@ def test_the_visitor_unseen_longest_is_forgotten_first() -> None:
 
 
 def posed(person: Person, t_s: float, embedding: FloatArray | None = None) -> Verdict:
-    """A name that turns out to be a presentation attack."""
+    """A recognition that is a presentation attack."""
     verdict = seen(direction(0) if embedding is None else embedding, t_s)
     return replace(verdict, finding=Identification.RECOGNISED, match=Match(person, 0.5, 1.0, 4.0))
 
 
-def test_attacks_are_counted_by_name() -> None:
-    """Five in a row, whatever the picture; they count for that name alone, and withhold nothing."""
+def test_attacks_are_counted_by_person() -> None:
+    """Five in a row with any picture count for that person only; recognition is not withheld."""
     lockout = Lockout(CONFIG, 1.0)
     for t_s in range(5):
         assert not lockout.impersonated("anna", t_s * S)
@@ -154,8 +154,8 @@ def test_attacks_are_counted_by_name() -> None:
     assert lockout.restriction_for(posed(ANNA, 5), NOBODY) is Restriction.USUAL
 
 
-def test_a_success_ends_the_demands_on_a_name() -> None:
-    """So does nobody posing as this person for `forget_after_s`."""
+def test_success_after_attacks() -> None:
+    """A success, or `forget_after_s` without an attack, ends the requirement."""
     lockout = Lockout(CONFIG, 1.0)
     for person in (ANNA, BERT):
         for t_s in range(5):
@@ -167,8 +167,8 @@ def test_a_success_ends_the_demands_on_a_name() -> None:
     assert len(lockout) == 0
 
 
-def test_the_memory_of_attacks_is_bounded() -> None:
-    """The name whose last attack is longest ago is forgotten first."""
+def test_limit_of_remembered_attacks() -> None:
+    """The person whose last attack is oldest is dropped first."""
     lockout = Lockout(msgspec.structs.replace(CONFIG, max_failures=1, max_visitors=3), 1.0)
     people = [Person(str(number), "") for number in range(4)]
     for t_s, person in enumerate([*people[:3], people[0], people[3]]):
@@ -178,7 +178,7 @@ def test_the_memory_of_attacks_is_bounded() -> None:
 
 
 class LockoutMachine(RuleBasedStateMachine):
-    """Any course of events among visitors who have nothing in common, against a model that knows them by name."""
+    """Random events of dissimilar visitors, compared with a model that identifies them by name."""
 
     visitors = st.integers(0, 5)
 
@@ -193,7 +193,7 @@ class LockoutMachine(RuleBasedStateMachine):
         self.seen_s: dict[int, int] = {}
 
     def look(self, visitor: int) -> Verdict:
-        """Time goes on, and a new track shows the visitor; whoever was unseen for long is forgotten."""
+        """Advance the time and show the visitor in a new track; visitors unseen for long are forgotten."""
         self.t_s += 1
         self.number += 1
         for other in [one for one, when in self.seen_s.items() if self.t_s - when >= 100]:
@@ -248,11 +248,11 @@ LockoutMachine.TestCase.settings = settings(max_examples=60, stateful_step_count
 TestLockoutAgainstAModel = LockoutMachine.TestCase
 
 
-# With the judge: what a visitor meets.
+# With the aggregator: the result for a visitor.
 
 
 class Door:
-    """Looks at tracks, every 100 ms of made-up time; Anna is enrolled at axis 0, Bert at axis 1, threshold 1."""
+    """Samples of tracks, every 100 ms of simulated time; Anna is enrolled at axis 0, Bert at axis 1, threshold 1."""
 
     def __init__(self, config: RecognitionConfig = RECOGNITION) -> None:
         rows = np.stack([direction(0), direction(1)])
@@ -262,7 +262,7 @@ class Door:
         self.number = 0
 
     def show(self, face: FloatArray, looks: int, beside: int | None = None, number: int | None = None) -> list[Verdict]:
-        """As many looks at one track, another one standing beside it if told; the verdicts that fell."""
+        """Take this many samples of one track, optionally with another track present; returns the verdicts."""
         verdicts = []
         for _ in range(looks):
             self.t_s = round(self.t_s + 0.1, 1)
@@ -274,7 +274,7 @@ class Door:
         return verdicts
 
     def visit(self, face: FloatArray, looks: int) -> list[Verdict]:
-        """A visitor comes, is looked at, and leaves."""
+        """A visitor comes, is sampled, and leaves."""
         self.number += 1
         verdicts = self.show(face, looks)
         t_ns = round(self.t_s * S)
@@ -282,14 +282,14 @@ class Door:
 
 
 def unproven(*faces: FloatArray) -> tuple[Door, list[tuple[int, Verdict]]]:
-    """A door that asks for liveness, a second of two tracks side by side before it, and the verdicts by second."""
+    """A door that requires liveness, with two tracks for a second; returns the verdicts by second."""
     door = Door()
     door.judge.counts_names_as_success = False
     return door, stand_together(door, 10, *faces)
 
 
 def stand_together(door: Door, looks: int, *faces: FloatArray | None) -> list[tuple[int, Verdict]]:
-    """As many looks at tracks 1, 2, ... side by side; None has gone. The verdicts that fell, with their track."""
+    """Take samples of the tracks 1, 2, ...; None: that track is lost. Returns the verdicts with their tracks."""
     verdicts = []
     for _ in range(looks):
         door.t_s = round(door.t_s + 0.1, 1)
@@ -302,8 +302,8 @@ def stand_together(door: Door, looks: int, *faces: FloatArray | None) -> list[tu
     return verdicts
 
 
-def test_a_photo_beside_a_person_does_not_keep_that_person_out() -> None:
-    """The photo is recognised first, so the name of the other track is no news, until the photo is discredited."""
+def test_photo_next_to_the_person() -> None:
+    """The photo is recognised first, so the person is not reported until the photo is discredited."""
     door, ((number, photo),) = unproven(near_anna(0.4), near_anna(0.5, 8))
     assert number == 1
     door.judge.count_failure(photo, {2})
@@ -311,8 +311,8 @@ def test_a_photo_beside_a_person_does_not_keep_that_person_out() -> None:
     assert (number, anna.match.person) == (2, ANNA)
 
 
-def test_a_person_who_was_let_in_is_not_reported_again_for_a_photo() -> None:
-    """Somebody holds a photo beside her: it is no news, and taking it back changes nothing for her."""
+def test_photo_next_to_an_admitted_person() -> None:
+    """A photo next to her is not reported, and discrediting it does not affect her."""
     door, fell = unproven(near_anna(0.4))
     assert len(fell) == 1
     assert stand_together(door, 10, near_anna(0.4), near_anna(0.5, 8)) == []
@@ -320,8 +320,8 @@ def test_a_person_who_was_let_in_is_not_reported_again_for_a_photo() -> None:
     assert stand_together(door, 20, near_anna(0.4), near_anna(0.5, 8)) == []
 
 
-def test_a_photo_does_not_prolong_the_cooldown_of_a_person() -> None:
-    """She was let in and left; a photo that stays before the camera does not count as her."""
+def test_photo_does_not_extend_the_cooldown() -> None:
+    """She was admitted and left; a photo that stays in view does not count as her."""
     door, fell = unproven(near_anna(0.4))
     assert len(fell) == 1
     stand_together(door, 1, None)
@@ -343,21 +343,21 @@ RECOGNISED = ("recognised", "within-threshold")
 
 
 @pytest.mark.parametrize("cooldown_s", [10.0, 0.0])
-def test_a_stranger_who_stays_is_told_twice_first_as_unknown_then_as_failing(cooldown_s: float) -> None:
-    """Groups of six looks: the first is told, the fifth begins the pause and is told, the others are not."""
+def test_reports_of_a_stranger_who_stays(cooldown_s: float) -> None:
+    """Of groups of six samples, the first is reported, and the fifth, which begins the pause; the others are not."""
     door = Door(msgspec.structs.replace(RECOGNITION, cooldown_s=cooldown_s))
     verdicts = door.show(direction(5), 300, number=1)
     assert told(verdicts) == [FAR, SECOND]
     assert [verdict.samples for verdict in verdicts] == [6, 30]
 
 
-def test_a_stranger_who_returns_is_told_as_failing_at_the_fifth_visit() -> None:
+def test_reports_of_a_stranger_who_returns() -> None:
     door = Door()
     assert told([verdict for _ in range(9) for verdict in door.visit(direction(5), 6)]) == [FAR, SECOND]
 
 
-def test_a_stranger_who_comes_again_within_the_pause_is_told_as_ever() -> None:
-    """The log of who was at the door has no holes; the pause only keeps the door shut."""
+def test_stranger_who_returns_during_the_pause() -> None:
+    """Visits are reported completely; the pause only keeps the door closed."""
     door = Door()
     for _ in range(5):
         door.visit(direction(5), 6)
@@ -365,8 +365,8 @@ def test_a_stranger_who_comes_again_within_the_pause_is_told_as_ever() -> None:
     assert told(door.visit(direction(5), 6)) == [FAR]
 
 
-def test_who_has_failed_is_paused_then_held_to_a_tighter_threshold() -> None:
-    """A face at 1.2 from Anna fails; at 0.95 it would have passed, but neither within the pause nor after it."""
+def test_pause_and_stricter_threshold() -> None:
+    """A face at 1.2 from Anna fails; at 0.95 it would pass, but not during the pause or after it."""
     door = Door()
     assert told(door.visit(near_anna(0.95), 3)) == [RECOGNISED]
     door = Door()
@@ -376,12 +376,12 @@ def test_who_has_failed_is_paused_then_held_to_a_tighter_threshold() -> None:
     assert door.visit(near_anna(0.95), 290) == []
     assert door.t_s < paused_until_s
     door.t_s = paused_until_s
-    assert door.visit(near_anna(0.95), 20) == []  # unknown, and as such no news
+    assert door.visit(near_anna(0.95), 20) == []  # unknown, not reported again
     assert told(door.visit(direction(1), 3)) == [RECOGNISED]  # Bert
 
 
-def test_the_pause_holds_within_one_track_too() -> None:
-    """Whoever tries on in the same track finds the door shut, until the pause is over and the demands are met."""
+def test_pause_within_one_track() -> None:
+    """The door stays closed for this track until the pause is over and the stricter limits are met."""
     door = Door()
     assert told(door.show(near_anna(1.2), 30, number=1)) == [FAR, SECOND]
     paused_until_s = door.t_s + 30
@@ -392,27 +392,27 @@ def test_the_pause_holds_within_one_track_too() -> None:
     assert told(door.show(better, 20, number=1)) == [RECOGNISED]
 
 
-def test_after_the_pause_a_person_in_better_light_passes_with_more_samples_and_is_free_again() -> None:
+def test_recognition_after_the_pause() -> None:
     door = Door()
     for _ in range(5):
         door.visit(near_anna(1.2), 6)
     door.t_s += 30
     door.number += 1
-    assert door.show(near_anna(0.7), 5) == []  # three would do usually; six are asked now
+    assert door.show(near_anna(0.7), 5) == []  # usually three; now six
     assert told(door.show(near_anna(0.7), 1)) == [RECOGNISED]
     door.t_s += 30
     assert told(door.visit(near_anna(0.95), 3)) == [RECOGNISED]
 
 
-def test_a_stranger_at_the_door_keeps_nobody_else_out() -> None:
-    """He fails on and on in his track; Anna, though as like him as can be, passes in hers with the usual samples."""
+def test_stranger_does_not_lock_out_others() -> None:
+    """He keeps failing in his track; Anna, although very similar, passes in hers with the usual samples."""
     door = Door()
     door.show(near_anna(1.2), 40, number=1)
     assert told(door.show(near_anna(0.9), 3, beside=1, number=2)) == [RECOGNISED]
 
 
-def test_staff_pass_within_the_pause_of_a_stranger_who_resembles_them() -> None:
-    """He has gone; Anna is within `same_stranger_sq` of him, but nearer to herself."""
+def test_person_during_the_pause_of_a_similar_stranger() -> None:
+    """He has left; Anna is within `same_stranger_sq` of him, but nearer to her own centroid."""
     stranger = near_anna(1.1)
     anna = np.zeros_like(stranger)
     anna[[0, 7, 8]] = 0.75, 0.24, 0.616  # 0.5 from her centroid, 0.9 from the stranger
@@ -424,14 +424,14 @@ def test_staff_pass_within_the_pause_of_a_stranger_who_resembles_them() -> None:
     assert told(door.visit(anna, 3)) == [RECOGNISED]
 
 
-def test_who_leaves_before_a_verdict_has_not_failed() -> None:
+def test_visitor_who_leaves_has_not_failed() -> None:
     door = Door()
     for _ in range(20):
         assert door.visit(near_anna(1.2), 2) == []
     assert told(door.visit(near_anna(0.95), 3)) == [RECOGNISED]
 
 
-def test_the_paused_are_looked_at_seldom() -> None:
+def test_sampling_rate_during_the_pause() -> None:
     door = Door()
     for _ in range(5):
         door.visit(near_anna(1.2), 6)
@@ -442,17 +442,15 @@ def test_the_paused_are_looked_at_seldom() -> None:
     assert door.judge.tracks_due([visitor], now_ns + S) == [visitor]
 
 
-def test_many_samples_asked_for_a_name_are_waited_for() -> None:
-    """A door that asks more samples for a name than for an unknown calls nobody unknown for that."""
+def test_min_samples_above_unknown_samples() -> None:
+    """If a recognition needs more samples than an unknown, the door waits for them."""
     door = Door(msgspec.structs.replace(RECOGNITION, min_samples=9))
     assert told(door.visit(near_anna(0.5), 9)) == [RECOGNISED]
 
 
 @pytest.mark.parametrize(("factor", "threshold_sq", "finding"), [(1.0, 1.0, "recognised"), (0.9, 0.9, "unknown")])
 @pytest.mark.parametrize("own_sq", [None, 1.0])
-def test_the_factor_of_a_door_tightens_every_threshold(
-    factor: float, threshold_sq: float, finding: str, own_sq: float | None
-) -> None:
+def test_threshold_factor_of_the_door(factor: float, threshold_sq: float, finding: str, own_sq: float | None) -> None:
     door = Door(msgspec.structs.replace(RECOGNITION, threshold_factor=factor, threshold_sq=own_sq))
     (verdict,) = door.visit(near_anna(0.95), 6)
     assert verdict.finding == finding

@@ -1,4 +1,4 @@
-"""An opening that did not happen: the person who still stands there is judged again, at a bounded rate."""
+"""Failed openings: a person who is still present is judged again, at a bounded rate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EMPTY = np.full((480, 640, 3), 110, np.uint8)
 
 @pytest.fixture
 def standing(photo: Callable[[str], BgrImage]) -> Callable[[float], BgrImage]:
-    """What the camera sees at a second of somebody enrolled who stands there and sways a little."""
+    """The camera picture, at this second, of an enrolled person who is present and sways a little."""
     portrait = photo("obama2")
     scale = 400 / portrait.shape[0]
     portrait = np.asarray(cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
@@ -59,7 +59,7 @@ def a_door(vision: VisionStages, **tables: object) -> Pipeline:
 def answers(
     pipeline: Pipeline, frame: Callable[[float], BgrImage], begin_s: float, end_s: float
 ) -> Iterable[tuple[float, str]]:
-    """The kinds of decision that fall between two seconds, and when."""
+    """Kinds and times of the decisions between two seconds."""
     for number in range(round(begin_s * FPS), round(end_s * FPS)):
         t_s = number / FPS
         for decision in pipeline.step(Frame(frame(t_s), number, round(t_s * S))):
@@ -71,7 +71,7 @@ def empty(t_s: float) -> BgrImage:
 
 
 def test_a_person_who_stays_after_a_failed_opening(vision: VisionStages, standing: Callable[[float], BgrImage]) -> None:
-    """The door opens once more, no sooner than the first opening would have expired (3 s), and only once."""
+    """The door opens again, only once, and not before the first opening would have expired (3 s)."""
     pipeline = a_door(vision)
     ((first_s, kind),) = answers(pipeline, standing, 0, 2)
     assert kind == "door-open"
@@ -82,14 +82,14 @@ def test_a_person_who_stays_after_a_failed_opening(vision: VisionStages, standin
 
 
 def test_a_person_who_stays_after_an_opening(vision: VisionStages, standing: Callable[[float], BgrImage]) -> None:
-    """An opening that nobody calls failed is not repeated."""
+    """An opening without reported failure is not repeated."""
     assert len(list(answers(a_door(vision), standing, 0, 6))) == 1
 
 
 def test_a_person_who_returns_after_a_failed_opening(
     vision: VisionStages, standing: Callable[[float], BgrImage]
 ) -> None:
-    """The cooldown (10 s) does not count a visit in which the door stayed shut."""
+    """A visit in which the door stayed closed starts no cooldown (10 s)."""
     pipeline = a_door(vision)
     assert len(list(answers(pipeline, standing, 0, 1.5))) == 1
     pipeline.open_failed(PERSON)
@@ -100,7 +100,7 @@ def test_a_person_who_returns_after_a_failed_opening(
 def test_a_person_in_another_track_after_a_failed_opening(
     vision: VisionStages, standing: Callable[[float], BgrImage]
 ) -> None:
-    """They went and came back before the failure was reported, and stand there unannounced."""
+    """The person left and returned before the failure was reported, and is present without a report."""
     pipeline = a_door(vision)
     assert len(list(answers(pipeline, standing, 0, 1))) == 1
     assert list(answers(pipeline, empty, 1, 2.2)) == []
@@ -110,7 +110,7 @@ def test_a_person_in_another_track_after_a_failed_opening(
 
 
 def test_liveness_before_a_second_opening(vision: VisionStages, standing: Callable[[float], BgrImage]) -> None:
-    """A photo that was let in once by chance does not profit: what was shown for the first does not count."""
+    """A photo that was accepted once by chance has no advantage: the earlier evidence does not count."""
     pipeline = a_door(vision, liveness=LivenessConfig(mode="passive", attack_score=1.0, attack_after_s=1.0))
     ((first_s, kind),) = answers(pipeline, standing, 0, 3)
     assert kind == "door-open"
@@ -136,7 +136,7 @@ def verdict_of(person_id: str, t_s: float) -> Verdict:
 
 
 def test_retries_by_person_and_time() -> None:
-    """Each person's last opening counts, once; a failure that nobody reports is forgotten."""
+    """The last opening of each person counts once; after some time it is forgotten."""
     retries = Retries(3.0)
     for person_id, t_s in (("anna", 0), ("bert", 1), ("anna", 2), ("carl", 2)):
         retries.record_open(verdict_of(person_id, t_s))
@@ -153,19 +153,19 @@ def test_retries_by_person_and_time() -> None:
 
 
 def test_retries_keep_no_template() -> None:
-    """The name is enough, so nothing of a face is kept longer than its track."""
+    """Only the name is kept; embeddings are deleted with their track."""
     retries = Retries(3.0)
     retries.record_open(verdict_of("anna", 0))
     retries.record_failure("anna")
     assert [verdict.embedding.size for verdict in retries.take_due(3 * S)] == [0]
 
 
-# The daemon, which knows what became of an opening.
+# With the daemon, which knows the result of an opening.
 
 
 @pytest.fixture
 def clip(tmp_path: Path, standing: Callable[[float], BgrImage]) -> Path:
-    """Two seconds of somebody enrolled who stands there."""
+    """Two seconds of an enrolled person who is present."""
     path = tmp_path / "standing.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (640, 480))
     for number in range(30):
@@ -175,7 +175,7 @@ def clip(tmp_path: Path, standing: Callable[[float], BgrImage]) -> Path:
 
 
 def a_daemon(folder: Path, clip: Path) -> Daemon:
-    """A door without a broker, whose openings are good for half a second."""
+    """A door without a broker, whose openings expire after half a second."""
     return Daemon(
         DoorConfig(
             site="test",
@@ -198,7 +198,7 @@ def stored(folder: Path) -> list[Event]:
 
 
 def test_a_person_who_stays_before_a_door_without_a_broker(tmp_path: Path, clip: Path) -> None:
-    """Every opening expires, and the next one follows it, at most two a second here."""
+    """Every opening expires and is followed by the next one, at most two per second here."""
     a_daemon(tmp_path, clip).run(threading.Event())
     kinds = [event.kind for event in stored(tmp_path) if event.kind in (EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED)]
     assert 2 <= kinds.count(EventKind.DOOR_OPEN) <= 4
@@ -206,16 +206,16 @@ def test_a_person_who_stays_before_a_door_without_a_broker(tmp_path: Path, clip:
 
 
 def test_a_person_who_stays_while_the_store_fails(tmp_path: Path, clip: Path) -> None:
-    """What cannot be recorded opens nothing; once the disk takes events again, the door opens."""
+    """The door does not open while events cannot be stored, and opens when the disk works again."""
     with _DiskFails(until_frame=12) as disk:
         a_daemon(tmp_path, clip).run(disk)
     reasons = [event.reason for event in stored(tmp_path) if event.kind is EventKind.OPEN_EXPIRED]
     assert reasons[0] is Reason.EVENT_NOT_STORED
-    assert reasons[-1] is not Reason.EVENT_NOT_STORED  # stored, and given up without a broker
+    assert reasons[-1] is not Reason.EVENT_NOT_STORED  # stored, and expired without a broker
 
 
 class _DiskFails(threading.Event):
-    """A stop that never comes; the daemon asks for it with every frame. Until then no file can grow."""
+    """A stop event that is never set; the daemon checks it with every frame. It limits the file size before."""
 
     def __init__(self, until_frame: int) -> None:
         super().__init__()

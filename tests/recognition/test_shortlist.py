@@ -1,4 +1,4 @@
-"""The shortlist of a large gallery: whoever is nearest, and the runner-up, are always on it."""
+"""The shortlist of a large gallery always has the nearest person and the runner-up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge.recognition.gallery import Gallery, GalleryInfo
 from edge.recognition.shortlist import IndexTuning, build_index
 
 BEYOND = {"flat": 0.02, "thick": 0.15}
-SAME = 2e-6  # float32 cannot tell likenesses apart that are closer
+SAME = 2e-6  # float32 cannot distinguish closer similarities
 
 
 def units(vectors: NDArray[np.floating]) -> FloatArray:
@@ -24,15 +24,15 @@ def units(vectors: NDArray[np.floating]) -> FloatArray:
 
 
 def crowd(kind: str, count: int, random: np.random.Generator, dimension: int = DIMENSION) -> FloatArray:
-    """(count, D) unit rows: like faces, or as unlike them as can be."""
+    """(count, D) unit rows: similar to embeddings of faces, or as different as possible."""
     anywhere = random.normal(size=(count, dimension))
     if kind == "anywhere":
         return units(anywhere)
-    if kind in BEYOND:  # in few directions, and little beyond
+    if kind in BEYOND:  # in few directions, with a small rest
         few = max(dimension // 5, 2)
         inside = random.normal(size=(count, few)) @ random.normal(size=(few, dimension))
         return units(inside + BEYOND[kind] * anywhere)
-    if kind == "uneven":  # as unequal as a gallery is read
+    if kind == "uneven":  # largest accepted difference of lengths
         return np.asarray(units(anywhere) * (1 + 4.9e-4 * random.choice([-1, 1], size=(count, 1))), np.float32)
     if kind == "alike":
         return units(random.normal(size=dimension) + 1e-2 * anywhere)
@@ -40,13 +40,13 @@ def crowd(kind: str, count: int, random: np.random.Generator, dimension: int = D
         return units(np.repeat(anywhere[: count // 2 + 1], 2, axis=0)[:count])
     if kind == "one":
         return units(np.tile(random.normal(size=dimension), (count, 1)))
-    spiky = units(anywhere)  # one row with a single large number makes the codes of all the others poor
+    spiky = units(anywhere)  # a single large number makes the codes of all other rows coarse
     spiky[0] = np.eye(dimension)[-1]
     return spiky
 
 
 KINDS = ["anywhere", "flat", "thick", "uneven", "alike", "twins", "one", "spiky"]
-DIMENSIONS = [2, 4, 4, 6, 8, 16, DIMENSION]  # in few dimensions rounding does the worst it can
+DIMENSIONS = [2, 4, 4, 6, 8, 16, DIMENSION]  # rounding is worst in few dimensions
 
 
 def probe(kind: str, rows: FloatArray, random: np.random.Generator) -> FloatArray:
@@ -67,7 +67,7 @@ def probe(kind: str, rows: FloatArray, random: np.random.Generator) -> FloatArra
 PROBES = ["somebody", "exactly", "between", "stranger", "opposite", "corner"]
 
 
-# Galleries of a few hundred people behave like a million.
+# With this tuning, galleries of a few hundred people behave like those of a million.
 SMALL = IndexTuning(min_rows=2, block_rows=40, shortlist_rows=8, lanes=2, max_residual=0.02)
 
 
@@ -78,7 +78,7 @@ def made(rows: FloatArray) -> Gallery:
 
 @settings(max_examples=200, deadline=None)
 @given(some.sampled_from(KINDS), some.integers(2, 1000), some.sampled_from(DIMENSIONS), some.integers(0, 2**32 - 1))
-def test_a_large_gallery_answers_like_a_search_one_by_one(kind: str, count: int, dimension: int, seed: int) -> None:
+def test_index_against_a_linear_search(kind: str, count: int, dimension: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     rows = crowd(kind, count, random, dimension)
     large = made(rows)
@@ -93,8 +93,8 @@ def test_a_large_gallery_answers_like_a_search_one_by_one(kind: str, count: int,
         assert match.runner_up_sq == pytest.approx(second_sq, abs=2 * SAME)
 
 
-def test_rounding_at_its_worst_misleads_nobody() -> None:
-    """In two dimensions, where a few people stand less than a byte's step apart."""
+def test_worst_case_of_rounding() -> None:
+    """In two dimensions, several people differ by less than one step of a byte."""
     random = np.random.default_rng(6)
     for _ in range(1500):
         angles = random.normal(size=10) * 0.1 + random.uniform(0, 2 * np.pi)
@@ -106,7 +106,7 @@ def test_rounding_at_its_worst_misleads_nobody() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_row_lies_farther_from_its_code_than_told(kind: str) -> None:
+def test_error_bounds_of_the_codes(kind: str) -> None:
     rows = crowd(kind, 500, np.random.default_rng(7))
     codes = build_index(rows, SMALL)
     kept = rows.astype(np.float64) @ codes.basis
@@ -118,7 +118,7 @@ def test_no_row_lies_farther_from_its_code_than_told(kind: str) -> None:
     assert np.ptp(lengths_sq) <= codes.spread + SAME
 
 
-def test_of_a_crowd_like_faces_few_are_measured() -> None:
+def test_size_of_the_shortlist() -> None:
     tuning = replace(SMALL, max_residual=3e-4)
     random = np.random.default_rng(1)
     rows = crowd("flat", 4000, random)
@@ -131,8 +131,8 @@ def test_of_a_crowd_like_faces_few_are_measured() -> None:
         assert np.all(np.diff(found) > 0)
 
 
-def test_a_block_with_too_many_candidates_is_measured_whole() -> None:
-    """Ten alike stand in one block whose list holds eight."""
+def test_block_with_too_many_candidates() -> None:
+    """One block has ten equal rows and a list of eight candidates."""
     rows = crowd("anywhere", 4000, np.random.default_rng(2))
     rows[1000:1010] = rows[1000]
     found = build_index(rows, SMALL).shortlist(rows[1000])
@@ -140,19 +140,19 @@ def test_a_block_with_too_many_candidates_is_measured_whole() -> None:
     assert set(range(1000, 1010)) <= set(found.tolist())
 
 
-def test_where_all_are_alike_everybody_is_measured() -> None:
+def test_gallery_of_equal_rows() -> None:
     rows = crowd("one", 400, np.random.default_rng(3))
     assert build_index(rows, SMALL).shortlist(rows[0]) is None
 
 
-def test_a_probe_that_is_not_a_number_is_near_nobody() -> None:
+def test_probe_that_is_not_a_number() -> None:
     rows = crowd("anywhere", 400, np.random.default_rng(4))
     match = made(rows).nearest(np.full(DIMENSION, np.nan, np.float32))
     assert not match.distance_sq <= match.threshold_sq
 
 
 @pytest.mark.parametrize("spoil", [np.nan, 1.5])
-def test_any_row_that_is_no_unit_vector_is_refused(spoil: float) -> None:
+def test_row_that_is_not_a_unit_vector(spoil: float) -> None:
     rows = crowd("anywhere", 5000, np.random.default_rng(5))
     rows[4998, 3] = spoil
     with pytest.raises(ValueError, match="not of unit length"):

@@ -1,4 +1,4 @@
-"""Cameras: recorded ones give every frame in clip time, live ones the newest, and each failure is one clear line."""
+"""Cameras: recorded ones deliver every frame in clip time, live ones the newest frame; each failure is one line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def config(source: object, **settings: object) -> CameraConfig:
 # Clips
 
 
-def test_a_clip_gives_every_frame_in_clip_time() -> None:
+def test_every_frame_of_a_clip_in_clip_time() -> None:
     with VideoFileCamera(CLIP) as clip:
         seen = [(frame.seq, frame.captured_ns, frame.pixels.shape) for frame in clip]
     assert [seq for seq, _, _ in seen] == list(range(135))
@@ -68,8 +68,8 @@ def test_a_clip_gives_every_frame_in_clip_time() -> None:
     assert clip.dropped == 0
 
 
-def test_time_rises_even_where_the_containers_time_stamps_start_again(tmp_path: Path) -> None:
-    """Two recordings simply joined, as some recorders leave them."""
+def test_rising_times_of_two_joined_recordings(tmp_path: Path) -> None:
+    """Some recorders concatenate files, so that the time stamps of the container start again."""
     path = write_clip(tmp_path / "joined.ts", codec="mp4v", fps=25.0)
     path.write_bytes(path.read_bytes() * 2)
     with VideoFileCamera(path) as clip:
@@ -78,14 +78,14 @@ def test_time_rises_even_where_the_containers_time_stamps_start_again(tmp_path: 
     assert all(before < after for before, after in itertools.pairwise(times))
 
 
-def test_a_clip_lends_one_buffer() -> None:
+def test_one_buffer_for_all_frames_of_a_clip() -> None:
     with VideoFileCamera(CLIP) as clip:
         addresses = {frame.pixels.ctypes.data for frame in itertools.islice(clip, 10)}
     assert len(addresses) == 1
 
 
 @pytest.mark.parametrize(("degrees", "corner"), [(0, (0, 0)), (90, (0, -1)), (180, (-1, -1)), (270, (-1, 0))], ids=str)
-def test_a_camera_turns_clockwise(tmp_path: Path, degrees: int, corner: tuple[int, int]) -> None:
+def test_clockwise_rotation(tmp_path: Path, degrees: int, corner: tuple[int, int]) -> None:
     path = write_clip(tmp_path / "clip.avi", count=3)
     with open_camera(config(path, rotate_deg=degrees)) as camera:
         for frame in camera:
@@ -93,7 +93,7 @@ def test_a_camera_turns_clockwise(tmp_path: Path, degrees: int, corner: tuple[in
             assert frame.pixels[corner].mean() > 200
 
 
-def test_a_realtime_clip_gives_every_frame_at_its_time_on_the_monotonic_clock(tmp_path: Path) -> None:
+def test_frame_times_of_a_realtime_clip(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.avi", count=6, fps=50.0)
     with open_camera(config(path), realtime=True) as camera:
         began_ns = time.monotonic_ns()
@@ -105,8 +105,8 @@ def test_a_realtime_clip_gives_every_frame_at_its_time_on_the_monotonic_clock(tm
     assert arrivals[-1][0] - arrivals[0][0] == pytest.approx(100e6, abs=1e6)
 
 
-def test_closing_ends_the_wait_for_the_next_realtime_frame(tmp_path: Path) -> None:
-    """Which is due after several minutes here."""
+def test_close_during_the_wait_for_a_realtime_frame(tmp_path: Path) -> None:
+    """The next frame is due only after several minutes."""
     clip = VideoFileCamera(write_clip(tmp_path / "clip.avi", count=3, fps=0.005), realtime=True)
     closing = threading.Timer(0.05, clip.close)
     closing.start()
@@ -114,9 +114,7 @@ def test_closing_ends_the_wait_for_the_next_realtime_frame(tmp_path: Path) -> No
     closing.join()
 
 
-def test_a_truncated_clip_gives_its_frames_and_then_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_warning_for_a_truncated_clip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = write_clip(tmp_path / "whole.avi").read_bytes()
     path = tmp_path / "half.avi"
     path.write_bytes(whole[: len(whole) * 2 // 3])
@@ -128,7 +126,7 @@ def test_a_truncated_clip_gives_its_frames_and_then_one_warning(
     assert record.getMessage() == f"{path}: truncated or damaged: it ends after frame {count} of 30"
 
 
-def test_a_whole_clip_ends_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_warning_for_a_complete_clip(caplog: pytest.LogCaptureFixture) -> None:
     assert sum(1 for _ in VideoFileCamera(CLIP)) == 135
     assert not caplog.records
 
@@ -142,7 +140,7 @@ def test_a_whole_clip_ends_without_a_word(caplog: pytest.LogCaptureFixture) -> N
         ("notes.txt", b"hello\n" * 1000, "a text file"),
     ],
 )
-def test_what_is_no_clip_is_refused_by_name(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
+def test_file_that_is_not_a_clip(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(CameraError, match=re.escape(f"{path}: {complaint}")):
@@ -152,7 +150,7 @@ def test_what_is_no_clip_is_refused_by_name(tmp_path: Path, name: str, content: 
 # Stills
 
 
-def test_stills_come_in_order_of_their_names_at_the_configured_rate(tmp_path: Path) -> None:
+def test_order_and_times_of_stills(tmp_path: Path) -> None:
     for number in (2, 0, 1):
         cv2.imwrite(str(tmp_path / f"{number}.{'png' if number else 'jpg'}"), plain(number * 50))
     (tmp_path / "notes.txt").write_text("not a picture")
@@ -161,7 +159,7 @@ def test_stills_come_in_order_of_their_names_at_the_configured_rate(tmp_path: Pa
     assert seen == [(0, 0, 0), (1, 250_000_000, 50), (2, 500_000_000, 100)]
 
 
-def test_a_broken_still_is_skipped_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_for_a_damaged_still(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), plain(10))
     (tmp_path / "b.png").write_bytes(b"")
     cv2.imwrite(str(tmp_path / "c.png"), plain(20))
@@ -171,12 +169,12 @@ def test_a_broken_still_is_skipped_with_a_warning(tmp_path: Path, caplog: pytest
     assert "b.png: an empty file" in caplog.text
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_folder_without_pictures(tmp_path: Path) -> None:
     with pytest.raises(CameraError, match=r"no \.jpg or \.png picture"):
         open_camera(config(tmp_path))
 
 
-def test_a_folder_of_broken_pictures_is_an_error_at_its_end(tmp_path: Path) -> None:
+def test_folder_of_damaged_pictures(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(CameraError, match="none of its 1 pictures"):
         list(ImageFolderCamera(tmp_path, fps=10.0))
@@ -199,7 +197,7 @@ def with_orientation(jpeg: bytes, orientation: int) -> bytes:
 
 
 def png(width: int, height: int, rows: bytes | None) -> bytes:
-    """A PNG that claims a size and holds these rows, or none at all."""
+    """A PNG with this size in its header and these rows, or none."""
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))]
     chunks += [] if rows is None else [(b"IDAT", zlib.compress(rows))]
     parts = [
@@ -210,7 +208,7 @@ def png(width: int, height: int, rows: bytes | None) -> bytes:
 
 
 def flipped(content: bytes, at: int) -> bytes:
-    """The content with one byte turned over."""
+    """The content with one inverted byte."""
     return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
 
 
@@ -228,7 +226,7 @@ def flipped(content: bytes, at: int) -> bytes:
     ],
     ids=["jpg", "png", "bmp", "webp", "grey jpg", "grey png", "alpha", "16 bit"],
 )
-def test_every_kind_of_photo_becomes_8_bit_bgr(tmp_path: Path, content: bytes) -> None:
+def test_conversion_of_photos_to_8_bit_bgr(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "photo"
     path.write_bytes(content)
     pixels = read_image(path)
@@ -237,7 +235,7 @@ def test_every_kind_of_photo_becomes_8_bit_bgr(tmp_path: Path, content: bytes) -
     assert np.abs(pixels.astype(int) - plain(60)).mean() < 5
 
 
-def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+def test_exif_orientation_of_a_photo(tmp_path: Path) -> None:
     path = tmp_path / "phone.jpg"
     path.write_bytes(with_orientation(encoded(".jpg", plain(60)), 6))
     pixels = read_image(path)
@@ -262,14 +260,14 @@ def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_photo_that_cannot_be_used_is_refused_by_name(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_unusable_photo(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=re.escape(f"{path}: {complaint}")):
         read_image(path)
 
 
-def test_a_missing_photo_is_refused_by_name(tmp_path: Path) -> None:
+def test_missing_photo(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"none\.jpg: cannot be read"):
         read_image(tmp_path / "none.jpg")
 
@@ -278,13 +276,13 @@ def test_a_missing_photo_is_refused_by_name(tmp_path: Path) -> None:
 
 
 class Handmade:
-    """A device whose frames are made by the test; `read` waits until there is one."""
+    """A device with frames from the test; `read` waits for one."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.pending: list[BgrImage | Exception] = []
         self.interrupted = False
-        self.deaf = False  # stuck so that not even an interrupt helps
+        self.deaf = False  # blocked, also for `interrupt`
         self.closed = threading.Event()
 
     def give(self, item: BgrImage | Exception) -> None:
@@ -311,7 +309,7 @@ class Handmade:
         self.closed.set()
 
 
-def test_the_newest_frame_wins_and_the_overtaken_ones_are_counted() -> None:
+def test_newest_frame_and_number_of_dropped_ones() -> None:
     mailbox = LatestFrameSlot()
     for number in range(5):
         mailbox.store(plain(number), number)
@@ -323,7 +321,7 @@ def test_the_newest_frame_wins_and_the_overtaken_ones_are_counted() -> None:
         mailbox.wait(0)
 
 
-def test_lent_pixels_stay_untouched_while_newer_frames_arrive_and_three_buffers_suffice() -> None:
+def test_unchanged_pixels_of_the_current_frame() -> None:
     mailbox = LatestFrameSlot()
     addresses = set()
 
@@ -346,7 +344,7 @@ def test_lent_pixels_stay_untouched_while_newer_frames_arrive_and_three_buffers_
     assert len(addresses) <= 3
 
 
-def test_a_camera_that_falls_silent_is_lost() -> None:
+def test_loss_of_a_silent_camera() -> None:
     device = Handmade()
     with LiveCamera("door cam", device, 0.05, close_timeout_s=0.1) as camera:
         device.give(plain(1))
@@ -357,7 +355,7 @@ def test_a_camera_that_falls_silent_is_lost() -> None:
         device.interrupt()
 
 
-def test_a_device_error_reaches_whoever_waits_for_a_frame_and_the_device_is_let_go() -> None:
+def test_device_error_while_waiting_for_a_frame() -> None:
     device = Handmade()
     with LiveCamera("door cam", device, DEADLINE_S, close_timeout_s=0.1) as camera:
         device.give(CameraLostError("unplugged"))
@@ -366,7 +364,7 @@ def test_a_device_error_reaches_whoever_waits_for_a_frame_and_the_device_is_let_
     assert device.closed.wait(DEADLINE_S)
 
 
-def test_close_interrupts_a_stuck_read_and_may_be_repeated() -> None:
+def test_close_during_a_blocked_read() -> None:
     device = Handmade()
     camera = LiveCamera("door cam", device, DEADLINE_S, close_timeout_s=0.1)
     camera.close()
@@ -376,7 +374,7 @@ def test_close_interrupts_a_stuck_read_and_may_be_repeated() -> None:
     assert list(camera) == []
 
 
-def test_close_returns_even_if_the_driver_never_does(caplog: pytest.LogCaptureFixture) -> None:
+def test_close_with_a_driver_that_never_returns(caplog: pytest.LogCaptureFixture) -> None:
     device = Handmade()
     device.deaf = True
     LiveCamera("door cam", device, DEADLINE_S, close_timeout_s=0.1).close()
@@ -385,7 +383,7 @@ def test_close_returns_even_if_the_driver_never_does(caplog: pytest.LogCaptureFi
     assert device.closed.wait(DEADLINE_S)
 
 
-def test_a_drivers_stamp_is_used_only_where_it_can_be_true() -> None:
+def test_implausible_time_stamps_of_a_driver() -> None:
     now_ns = time.monotonic_ns()
     assert capture_time_ns((now_ns - 40_000_000,)) == now_ns - 40_000_000
     assert capture_time_ns((now_ns + 60_000_000_000, now_ns - 5)) == now_ns - 5
@@ -394,7 +392,7 @@ def test_a_drivers_stamp_is_used_only_where_it_can_be_true() -> None:
 
 
 class Webcam:
-    """A real HTTP server on this machine that sends JPEG pictures without end, until it is unplugged."""
+    """A real HTTP server on this machine that sends JPEG pictures until it is unplugged."""
 
     def __init__(self, port: int = 0) -> None:
         self._unplugged = unplugged = threading.Event()
@@ -438,7 +436,7 @@ def frames_until_lost(frames: Iterator[Frame]) -> CameraLostError:
     return caught.value
 
 
-def test_a_stream_that_dies_is_lost_and_can_be_opened_again_once_it_is_back() -> None:
+def test_loss_and_return_of_a_stream() -> None:
     with Webcam() as webcam, open_camera(config(webcam.url)) as camera:
         frames = iter(camera)
         numbers = [next(frames).seq for _ in range(5)]
@@ -452,7 +450,7 @@ def test_a_stream_that_dies_is_lost_and_can_be_opened_again_once_it_is_back() ->
         assert next(iter(camera)).pixels.shape == (48, 64, 3)
 
 
-def test_the_frames_of_a_stream_are_stamped_when_they_arrive() -> None:
+def test_arrival_times_of_stream_frames() -> None:
     with Webcam() as webcam:
         before_ns = time.monotonic_ns()
         with open_camera(config(webcam.url, rotate_deg=90)) as camera:
@@ -473,15 +471,15 @@ def test_the_frames_of_a_stream_are_stamped_when_they_arrive() -> None:
         ("picamera2", r"picamera2 cannot be imported .* sudo apt install python3-picamera2"),
     ],
 )
-def test_a_camera_that_is_not_there_is_one_clear_line(source: str, complaint: str) -> None:
+def test_error_for_a_missing_camera(source: str, complaint: str) -> None:
     with pytest.raises(CameraError, match=complaint) as caught:
         open_camera(config(source))
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_opencv_and_ffmpeg_never_speak_to_the_user(tmp_path: Path) -> None:
-    """In a process of its own, because they write to the file descriptor, and set up once."""
+def test_silence_of_opencv_and_ffmpeg(tmp_path: Path) -> None:
+    """Runs in a process of its own, because the libraries write to the file descriptor and are set up once."""
     (tmp_path / "headless.mp4").write_bytes(CLIP.read_bytes()[:100_000])
     (tmp_path / "half.avi").write_bytes(write_clip(tmp_path / "whole.avi").read_bytes()[:-5000])
     photo = encoded(".jpg", read_image(next(FOLDER.glob("people/*/*.jpg"))))
@@ -508,11 +506,11 @@ for name in ("rowless.png", "damaged.jpg"):
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environment, check=True
     )
     assert "half.avi" in done.stdout
-    told = [line for line in done.stderr.splitlines() if "truncated or damaged: it ends" not in line]  # our own warning
+    told = [line for line in done.stderr.splitlines() if "truncated or damaged: it ends" not in line]  # VideoFileCamera
     assert told == []
 
 
-# The Pi's camera
+# Raspberry Pi camera
 
 
 @pytest.fixture
@@ -527,7 +525,7 @@ def wait_for(condition: Callable[[], bool], changed: threading.Condition) -> Non
         assert changed.wait_for(condition, DEADLINE_S)
 
 
-def test_the_pi_camera_gives_bgr_frames_of_the_asked_size_and_returns_every_buffer(
+def test_frames_and_buffers_of_the_pi_camera(
     sensor: picamera2_standin.Sensor,
 ) -> None:
     with open_camera(config("picamera2", fps=20.0)) as camera:
@@ -543,7 +541,7 @@ def test_the_pi_camera_gives_bgr_frames_of_the_asked_size_and_returns_every_buff
     assert (sensor.opened, sensor.closed) == (1, 1)
 
 
-def test_a_pi_frame_carries_the_sensors_time_on_the_monotonic_clock(sensor: picamera2_standin.Sensor) -> None:
+def test_sensor_time_of_a_pi_frame(sensor: picamera2_standin.Sensor) -> None:
     with open_camera(config("picamera2")) as camera:
         now_ns = time.monotonic_ns()
         sensor.show(plain(0), age_ns=300_000_000)
@@ -551,9 +549,7 @@ def test_a_pi_frame_carries_the_sensors_time_on_the_monotonic_clock(sensor: pica
 
 
 @pytest.mark.parametrize(("degrees", "corner"), [(90, (0, -1)), (180, (-1, -1)), (270, (-1, 0))])
-def test_the_pi_camera_turns_half_a_turn_in_the_sensor_and_a_quarter_itself(
-    sensor: picamera2_standin.Sensor, degrees: int, corner: tuple[int, int]
-) -> None:
+def test_rotation_of_the_pi_camera(sensor: picamera2_standin.Sensor, degrees: int, corner: tuple[int, int]) -> None:
     sensor.show(plain(30))
     with open_camera(config("picamera2", rotate_deg=degrees)) as camera:
         assert next(iter(camera)).pixels[corner].mean() > 200
@@ -561,7 +557,7 @@ def test_the_pi_camera_turns_half_a_turn_in_the_sensor_and_a_quarter_itself(
     assert (flips.hflip, flips.vflip) == ((True, True) if degrees == 180 else (False, False))
 
 
-def test_a_failing_pi_camera_is_lost_and_can_be_opened_again(sensor: picamera2_standin.Sensor) -> None:
+def test_loss_and_reopening_of_the_pi_camera(sensor: picamera2_standin.Sensor) -> None:
     with open_camera(config("picamera2")) as camera:
         sensor.break_down()
         with pytest.raises(CameraLostError, match=r"picamera2: stopped giving frames .*timed out"):
@@ -572,7 +568,7 @@ def test_a_failing_pi_camera_is_lost_and_can_be_opened_again(sensor: picamera2_s
         assert next(iter(camera)).seq == 0
 
 
-def test_a_silent_pi_camera_is_let_go_so_that_it_can_be_opened_again(sensor: picamera2_standin.Sensor) -> None:
+def test_release_of_a_silent_pi_camera(sensor: picamera2_standin.Sensor) -> None:
     with (
         open_camera(config("picamera2", lost_after_s=0.01)) as camera,
         pytest.raises(CameraLostError, match="no frame for"),
@@ -590,7 +586,7 @@ def test_a_silent_pi_camera_is_let_go_so_that_it_can_be_opened_again(sensor: pic
         ("picamera2", 65, r"picamera2: refuses 65x48 px \(width and height should be even\)"),
     ],
 )
-def test_a_pi_camera_that_cannot_be_used_is_refused_and_let_go(
+def test_release_of_an_unusable_pi_camera(
     sensor: picamera2_standin.Sensor, source: str, width_px: int, complaint: str
 ) -> None:
     with pytest.raises(CameraError, match=complaint):
@@ -598,25 +594,25 @@ def test_a_pi_camera_that_cannot_be_used_is_refused_and_let_go(
     assert not sensor.busy
 
 
-def test_a_pi_camera_in_use_is_refused(sensor: picamera2_standin.Sensor) -> None:
+def test_pi_camera_in_use(sensor: picamera2_standin.Sensor) -> None:
     sensor.busy = True
     with pytest.raises(CameraError, match="it may also be in use"):
         open_camera(config("picamera2"))
 
 
-def test_the_camera_that_was_opened_meanwhile_gives_frames() -> None:
+def test_frames_of_a_camera_opened_in_background() -> None:
     with CameraOpener(CameraConfig(source=str(CLIP))) as opening, opening.result() as camera:
         assert next(iter(camera)).pixels.shape == (480, 640, 3)
 
 
-def test_what_was_wrong_is_said_when_the_camera_is_asked_for(tmp_path: Path) -> None:
+def test_error_of_a_camera_opened_in_background(tmp_path: Path) -> None:
     absent = CameraConfig(source=str(tmp_path / "absent.mp4"))
     with CameraOpener(absent) as opening, pytest.raises(CameraError, match=r"absent\.mp4: no such file or camera"):
         opening.result()
 
 
-def test_a_camera_that_nobody_has_taken_is_closed() -> None:
-    """As when the models turn out to be damaged while it opens: a closed clip gives no more frames."""
+def test_close_of_a_camera_that_was_not_taken() -> None:
+    """This happens if loading the models fails while the camera opens; a closed clip has no more frames."""
     opening = CameraOpener(CameraConfig(source=str(CLIP)))
     with opening:
         pass

@@ -1,4 +1,4 @@
-"""What a door does while its camera is frozen, blind or away: told once, nothing opened, and seen again by itself."""
+"""Frozen, blind or missing camera: it is reported once, the door stays closed, and it recovers without restart."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def walk() -> list[BgrImage]:
 
 @pytest.fixture
 def webcam(walk: list[BgrImage]) -> Iterator[Webcam]:
-    """A camera before an empty scene, with noise."""
+    """A camera with an empty scene and noise."""
     grain = np.random.default_rng(6).integers(0, 9, (4, *walk[0].shape)).astype(np.uint8)
     made = Webcam([jpeg(np.asarray(cv2.add(walk[0], part), np.uint8)) for part in grain])
     yield made
@@ -73,7 +73,7 @@ def in_state(daemon: Daemon, state: str) -> Callable[[], bool]:
     return lambda: daemon.camera_state == state
 
 
-def test_a_frozen_camera_is_told_of_opened_anew_and_sees_again(
+def test_report_and_recovery_of_a_frozen_camera(
     tmp_path: Path, webcam: Webcam, walk: list[BgrImage], caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = webcam.pictures
@@ -82,7 +82,7 @@ def test_a_frozen_camera_is_told_of_opened_anew_and_sees_again(
         wait_until(in_state(daemon, "working"), "frames")
         webcam.show(jpeg(walk[0]))
         wait_until(in_state(daemon, "blind"), "the freeze is noticed")
-        wait_until(lambda: webcam.connections >= 3, "it is opened anew, and again", 20)
+        wait_until(lambda: webcam.connections >= 3, "it is reopened twice", 20)
         webcam.show(*scene)
         wait_until(in_state(daemon, "working"), "it sees again")
     assert [event.kind for event in told(tmp_path)] == ["started", "camera-blind", "camera-sees", "stopped"]
@@ -91,7 +91,7 @@ def test_a_frozen_camera_is_told_of_opened_anew_and_sees_again(
     assert sum("blind" in message for message in warnings) == 1
 
 
-def test_a_black_picture_is_told_and_shows_in_health(tmp_path: Path, webcam: Webcam, walk: list[BgrImage]) -> None:
+def test_black_picture_in_events_and_health(tmp_path: Path, webcam: Webcam, walk: list[BgrImage]) -> None:
     scene = webcam.pictures
     with make_broker("mosquitto", tmp_path) as broker:
         assert isinstance(broker, Mosquitto)
@@ -113,16 +113,16 @@ def test_a_black_picture_is_told_and_shows_in_health(tmp_path: Path, webcam: Web
     assert kinds == ["started", "camera-blind", "camera-sees", "stopped"]
 
 
-def test_a_camera_frozen_on_somebody_enrolled_never_opens(
+def test_no_opening_by_a_frozen_picture(
     tmp_path: Path, webcam: Webcam, walk: list[BgrImage], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not at the start, as after a restart of the service, and not when it is opened anew; a moving one opens."""
+    """It neither opens at the start, as after a restart of the service, nor after the camera is reopened."""
     caplog.set_level(logging.INFO)
     visitor = [jpeg(picture) for picture in walk[20:50]]
     webcam.show(visitor[-1])
     webcam.plug()
     with running(Daemon(door(tmp_path, webcam.url))) as daemon:
-        wait_until(lambda: webcam.connections >= 3, "it is opened anew, and again", 20)
+        wait_until(lambda: webcam.connections >= 3, "it is reopened twice", 20)
         wait_until(in_state(daemon, "blind"), "it is blind")
         assert "door-open" not in caplog.text
         webcam.show(*visitor)
@@ -130,10 +130,10 @@ def test_a_camera_frozen_on_somebody_enrolled_never_opens(
     assert [event.kind for event in told(tmp_path)][:2] == ["started", "camera-blind"]
 
 
-def test_a_camera_that_is_not_there_at_the_start_is_waited_for(
+def test_camera_missing_at_the_start(
     tmp_path: Path, webcam: Webcam, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The service is up, says what is missing and feeds its watchdog, as a restart would not bring the camera."""
+    """The service runs, reports the missing camera and feeds its watchdog, because a restart would not help."""
     caplog.set_level(logging.DEBUG, "edge.runtime.camera_supervisor")
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -150,10 +150,10 @@ def test_a_camera_that_is_not_there_at_the_start_is_waited_for(
     assert [event.kind for event in told(tmp_path)] == ["started", "camera-lost", "camera-back", "stopped"]
 
 
-def test_what_falls_when_the_camera_is_lost_is_as_old_as_the_last_frame(
+def test_time_of_decisions_at_the_loss_of_camera(
     tmp_path: Path, webcam: Webcam, walk: list[BgrImage], photo: Callable[[str], BgrImage]
 ) -> None:
-    """A stranger was before the door when it stopped: nothing that follows from that counts as seen just now."""
+    """A stranger was in front of the door when frames stopped; the decision has the time of the last frame."""
     stranger = [walk[number].copy() for number in range(4)]
     face = photo("biden")[:480, :640]
     for shift, picture in enumerate(stranger):
@@ -163,15 +163,15 @@ def test_what_falls_when_the_camera_is_lost_is_as_old_as_the_last_frame(
     webcam.show(*map(jpeg, stranger))
     webcam.plug()
     with running(Daemon(msgspec.structs.replace(config, recognition=patient))) as daemon:
-        wait_until(lambda: daemon.frames > 20, "he has been looked at")
+        wait_until(lambda: daemon.frames > 20, "frames are processed")
         webcam.show()
         wait_until(in_state(daemon, "lost"), "the loss is noticed")
     by_kind = {event.kind: datetime.fromisoformat(event.at) for event in told(tmp_path)}
     assert (by_kind[EventKind.CAMERA_LOST] - by_kind[EventKind.UNKNOWN]).total_seconds() > 0.9
 
 
-def test_a_recording_may_show_one_picture_for_ever(tmp_path: Path, walk: list[BgrImage]) -> None:
-    """A folder of equal stills is no frozen camera: each of them is looked at."""
+def test_recording_of_one_picture(tmp_path: Path, walk: list[BgrImage]) -> None:
+    """A folder of equal stills is not a frozen camera; each still is processed."""
     folder = tmp_path / "stills"
     folder.mkdir()
     for number in range(20):

@@ -1,4 +1,4 @@
-"""A camera that gives frames and sees nothing: told apart from a healthy one by day and night, and without alarms."""
+"""Detection of camera faults by day and by night, without false alarms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def noise() -> tuple[BgrImage, ...]:
 
 
 def sensed(picture: BgrImage) -> Iterator[BgrImage]:
-    """The picture as a sensor sees it for ever: each time with other noise."""
+    """The picture with different sensor noise in each frame, endlessly."""
     for grain in itertools.cycle(noise()):
         yield np.asarray(cv2.subtract(cv2.add(picture, grain), np.full_like(picture, 2)), np.uint8)
 
@@ -58,7 +58,7 @@ def dimmed(share: float) -> BgrImage:
 
 
 class Watched:
-    """A live camera of the test's making and the sight that watches it."""
+    """A simulated live camera with its `CameraHealth`."""
 
     def __init__(self, config: CameraHealthConfig | None = None) -> None:
         self.sight = CameraHealth(config or CameraHealthConfig())
@@ -69,7 +69,7 @@ class Watched:
         self.seq = 0
 
     def show(self, pictures: Iterator[BgrImage], seconds: float) -> list[bool]:
-        """Look at so many seconds of these; returns which frames were new."""
+        """Process these pictures for some seconds; returns which frames were new."""
         new = []
         for picture in itertools.islice(pictures, round(seconds * FPS)):
             new.append(self.sight.update(Frame(picture, self.seq, self.t_ns)))
@@ -90,17 +90,17 @@ BLIND: dict[str, tuple[ImageFault, BgrImage]] = {
 
 
 @pytest.mark.parametrize(("reason", "picture"), BLIND.values(), ids=BLIND)
-def test_a_camera_that_sees_nothing_is_blind_after_ten_seconds(reason: ImageFault, picture: BgrImage) -> None:
+def test_blind_after_ten_seconds_of_faults(reason: ImageFault, picture: BgrImage) -> None:
     camera = Watched()
     camera.show(sensed(scene()), 5)
     camera.show(sensed(picture), 9.5)
     assert camera.sight.blind is None
     camera.show(sensed(picture), 1.5)
     assert camera.sight.blind is reason
-    assert not camera.sight.is_frozen  # nothing that opening it anew would mend
+    assert not camera.sight.is_frozen  # not a fault that reopening would clear
 
 
-def test_it_sees_again_when_it_has_seen_for_three_seconds() -> None:
+def test_recovered_after_three_good_seconds() -> None:
     camera = Watched()
     camera.show(sensed(BLIND["a hand"][1]), 12)
     camera.show(sensed(scene()), 2)
@@ -111,7 +111,7 @@ def test_it_sees_again_when_it_has_seen_for_three_seconds() -> None:
     assert camera.sight.blind is None
 
 
-def test_somebody_before_the_lens_for_a_moment_is_no_blindness() -> None:
+def test_lens_covered_for_a_moment() -> None:
     camera = Watched()
     for _ in range(5):
         camera.show(sensed(BLIND["a hand"][1]), 8)
@@ -119,8 +119,8 @@ def test_somebody_before_the_lens_for_a_moment_is_no_blindness() -> None:
         assert camera.sight.blind is None
 
 
-def test_at_the_limit_it_does_not_flutter() -> None:
-    """Dusk: once black, it must become half as bright again to count as seeing."""
+def test_hysteresis_at_dusk() -> None:
+    """After a black picture the light must exceed the limit by half of it."""
     camera = Watched(STRICT)
     seen = []
     for level in (18, 15, 18, 15, 18, 30, 18):
@@ -130,8 +130,8 @@ def test_at_the_limit_it_does_not_flutter() -> None:
     assert [reason is ImageFault.BLACK for reason in seen] == [False, True, True, True, True, False, False]
 
 
-def test_the_bundled_clip_raises_no_alarm() -> None:
-    """Not for one frame, even if nothing had to last."""
+def test_no_fault_in_the_bundled_clip() -> None:
+    """There is no fault in any frame, even without `blind_after_s`."""
     sight = CameraHealth(STRICT)
     with VideoFileCamera(CLIP) as clip:
         for frame in clip:
@@ -140,15 +140,15 @@ def test_the_bundled_clip_raises_no_alarm() -> None:
 
 
 @pytest.mark.parametrize("share", [1.0, 0.3, 0.15, 0.1])
-def test_a_scene_in_ever_less_light_raises_no_alarm(share: float) -> None:
-    """Down to a tenth of the daylight, where the brightest patch has 19 grey levels of 255 and noise has 2."""
+def test_no_fault_in_falling_light(share: float) -> None:
+    """At a tenth of the daylight the brightest patch has 19 grey levels of 255, and noise has 2."""
     camera = Watched(STRICT)
     new = camera.show(sensed(dimmed(share)), 40)
     assert camera.sight.blind is None
     assert all(new[1:])
 
 
-def test_a_narrow_bright_door_at_night_and_a_window_by_day_raise_no_alarm() -> None:
+def test_no_fault_in_scenes_of_high_contrast() -> None:
     night, day = dimmed(0.02), scene().copy()
     night[100:260, 300:360] = 90
     day[:, :440] = 255
@@ -158,10 +158,10 @@ def test_a_narrow_bright_door_at_night_and_a_window_by_day_raise_no_alarm() -> N
         assert camera.sight.blind is None
 
 
-# The same frame for ever
+# The same frame repeated
 
 
-def test_the_same_picture_for_ever_is_a_frozen_camera() -> None:
+def test_frozen_after_a_repeated_picture() -> None:
     camera = Watched()
     camera.show(sensed(scene()), 5)
     camera.show(itertools.repeat(scene()), 29.9)
@@ -171,14 +171,14 @@ def test_the_same_picture_for_ever_is_a_frozen_camera() -> None:
     assert camera.sight.is_frozen
 
 
-def test_a_copy_is_not_new_and_neither_is_the_first_frame() -> None:
+def test_first_frame_and_copies_are_not_new() -> None:
     camera = Watched()
     one, two, three = itertools.islice(sensed(scene()), 3)
     assert camera.show(iter([one, one, two, two, two, three, one]), 1) == [False, False, True, False, False, True, True]
 
 
-def test_a_change_far_away_that_the_points_compared_miss_is_a_new_picture() -> None:
-    """A noiseless stream in which a hundred pixels change: only the whole picture tells."""
+def test_change_between_the_sampled_points() -> None:
+    """A hundred pixels of a noiseless stream change; only the comparison of the whole picture detects it."""
     camera = Watched()
     changing = []
     for number in range(6):
@@ -188,8 +188,8 @@ def test_a_change_far_away_that_the_points_compared_miss_is_a_new_picture() -> N
     assert camera.show(iter(changing), 1) == [False, False, True, True, True, True]
 
 
-def test_a_still_scene_that_a_stream_refreshes_now_and_then_is_not_frozen() -> None:
-    """Between its whole pictures an H.264 camera may well give copies."""
+def test_stream_with_rare_whole_pictures() -> None:
+    """Between key frames, an H.264 camera may deliver copies."""
     camera = Watched()
     for whole in itertools.islice(sensed(scene()), 8):
         camera.show(itertools.repeat(whole), 20)
@@ -197,8 +197,8 @@ def test_a_still_scene_that_a_stream_refreshes_now_and_then_is_not_frozen() -> N
 
 
 @pytest.mark.parametrize("name", ["black", "a lamp"])
-def test_a_clipped_picture_without_noise_is_not_called_frozen(name: str) -> None:
-    """In the dark and in the sun a healthy camera gives copies too."""
+def test_clipped_picture_without_noise(name: str) -> None:
+    """A healthy camera delivers copies in the dark and in the sun, too."""
     reason, picture = BLIND[name]
     camera = Watched()
     camera.show(itertools.repeat(picture), 100)
@@ -206,7 +206,7 @@ def test_a_clipped_picture_without_noise_is_not_called_frozen(name: str) -> None
     assert not camera.sight.is_frozen
 
 
-def test_a_frozen_camera_opened_anew_is_stuck_again_only_after_as_long() -> None:
+def test_time_between_two_reopenings() -> None:
     camera = Watched()
     camera.show(itertools.repeat(scene()), 31)
     camera.reopen()
@@ -217,7 +217,7 @@ def test_a_frozen_camera_opened_anew_is_stuck_again_only_after_as_long() -> None
     assert camera.sight.is_frozen
 
 
-def test_a_camera_that_moves_on_after_being_opened_anew_sees() -> None:
+def test_recovery_after_reopening() -> None:
     camera = Watched()
     camera.show(itertools.repeat(scene()), 31)
     camera.reopen()
@@ -226,15 +226,15 @@ def test_a_camera_that_moves_on_after_being_opened_anew_sees() -> None:
     assert not camera.sight.is_frozen
 
 
-def test_a_picture_of_another_size_is_a_new_one() -> None:
+def test_new_picture_of_another_size() -> None:
     camera = Watched()
     small = np.ascontiguousarray(scene()[::2, ::2])
     camera.show(itertools.repeat(scene()), 1)
     assert camera.show(iter([small, small, small]), 1) == [True, False, False]
 
 
-def test_a_frozen_picture_of_somebody_enrolled_opens_nothing(vision: VisionStages) -> None:
-    """Copies count as no further looks: frozen from the start or in the midst of a visit, the door stays shut."""
+def test_no_opening_by_copies_of_a_frame(vision: VisionStages) -> None:
+    """Copies are not processed, whether the camera is frozen from the start or during a visit."""
     config = DoorConfig(site="test", door="front")
     config = msgspec.structs.replace(
         config, recognition=msgspec.structs.replace(config.recognition, sample_every_s=0.0)
@@ -253,12 +253,12 @@ def test_a_frozen_picture_of_somebody_enrolled_opens_nothing(vision: VisionStage
     opened = next(end for end in range(20, 61) if answers(walk[:end], lambda _: True)[:1] == [AccessOutcome.DOOR_OPEN])
     frozen = [walk[opened - 3]] * 30
     for pictures in (frozen, walk[: opened - 2] + frozen):
-        assert AccessOutcome.DOOR_OPEN in answers(pictures, lambda _: True)  # what the copies would have done
+        assert AccessOutcome.DOOR_OPEN in answers(pictures, lambda _: True)  # the copies would have opened the door
         assert AccessOutcome.DOOR_OPEN not in answers(pictures, CameraHealth(CameraHealthConfig()).update)
 
 
-def test_random_faults_never_leave_it_blind_before_a_scene() -> None:
-    """Whatever came before, three seconds of a scene end it."""
+def test_recovery_after_random_faults() -> None:
+    """Three seconds of a good scene clear any fault."""
     seed = int(os.environ.get("SIGHT_SEED", "6"))
     choose = random.Random(seed)
     camera = Watched()
@@ -271,7 +271,7 @@ def test_random_faults_never_leave_it_blind_before_a_scene() -> None:
         assert camera.sight.blind is None
 
 
-def test_small_and_turned_pictures_are_judged_too() -> None:
+def test_faults_of_small_and_rotated_pictures() -> None:
     for shape in ((48, 64), (640, 480), (2160, 3840)):
         picture = np.asarray(cv2.resize(scene(), shape[::-1]), np.uint8)
         camera = Watched(STRICT)

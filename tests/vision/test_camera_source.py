@@ -1,4 +1,4 @@
-"""Camera sources: how each is opened, and that no form of a password reaches what others read."""
+"""Camera sources: how each is opened, and that no password reaches logs, events or errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SECRET_FORMS = [
 
 @pytest.mark.parametrize("source", SECRET_FORMS)
 def test_labels_without_any_password(source: str) -> None:
-    """Whatever form the password has, the label is scheme, host and port, or less."""
+    """The label is at most scheme, host and port, for every form of a password."""
     assert "S3cr3t" not in redact_url(source)
     assert "12345" not in redact_url(source)
 
@@ -78,7 +78,7 @@ def test_labels_without_any_password(source: str) -> None:
     ],
 )
 def test_labels_that_still_say_which_camera(source: str, label: str) -> None:
-    """Host and port are shown wherever no part of a login can be taken for them."""
+    """Host and port are shown if no part of a login can be mistaken for them."""
     assert redact_url(source) == label
 
 
@@ -121,7 +121,7 @@ def test_camera_password_absent_from_events_and_log(
 
 
 def test_camera_password_absent_from_health_problems(tmp_path: Path) -> None:
-    """What a door reports about a lost camera names scheme, host and port."""
+    """The report of a lost camera has scheme, host and port only."""
     told: list[str] = []
     config = door_config(tmp_path, f"http://{DEAD}/x?password=S3cr3t", BROKER_DOWN)
     eye = CameraSupervisor(config, lambda *said: told.append(" ".join(said)))
@@ -132,7 +132,7 @@ def test_camera_password_absent_from_health_problems(tmp_path: Path) -> None:
 
 
 def test_camera_password_absent_from_edge_check(tmp_path: Path) -> None:
-    """Neither the text nor the JSON of `edge check` holds it, also where the file cannot be used."""
+    """Neither the text nor the JSON of `edge check` contains it, also if the file cannot be used."""
     path = tmp_path / "door.toml"
     plain = f'site = "s"\ndoor = "d"\nstate_folder = "{tmp_path}"\ngallery = "{tmp_path}/none"\n[camera]\n'
     mqtt = '[mqtt]\nurl = "mqtt://127.0.0.1:1"\n'

@@ -1,4 +1,4 @@
-"""Where the door looks: everywhere now and then, closely at those it follows, and seldom where nothing stirs."""
+"""Searches of the whole picture, close-ups of tracked faces, and few detector runs without motion."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lookout(far: Detector, near: Detector) -> CascadeDetector:
 
 
 def scene(portrait: BgrImage, *lefts: int, width: int = 200, top: int = 120) -> BgrImage:
-    """A grey 640x480 room with a portrait, `width` px wide, at each of the places."""
+    """A grey 640x480 room with a portrait, `width` px wide, at each of the positions."""
     small = cv2.resize(portrait, (width, width * portrait.shape[0] // portrait.shape[1]), interpolation=cv2.INTER_AREA)
     room = np.full((480, 640, 3), 128, np.uint8)
     for left in lefts:
@@ -55,12 +55,12 @@ def at(pixels: BgrImage, seconds: float) -> Frame:
 
 
 def searched(lookout: CascadeDetector, room: BgrImage) -> list[Face]:
-    """The faces in a room after a search at 0 s, which what was seen an instant before brings about."""
+    """The faces of a room, found by a search at 0 s."""
     seen = lookout.detect(at(room, -0.01))
     return lookout.detect(at(room, 0), [*seen, *seen, *seen])
 
 
-def test_a_close_look_finds_a_known_face_where_a_search_does(photo: Photo, far: Detector, near: Detector) -> None:
+def test_close_up_finds_the_face_of_a_search(photo: Photo, far: Detector, near: Detector) -> None:
     room = scene(photo("biden"), 220)
     (searched,) = far.detect(at(room, 0))
     (close,) = near.detect_around(at(room, 0), searched)
@@ -70,29 +70,25 @@ def test_a_close_look_finds_a_known_face_where_a_search_does(photo: Photo, far: 
 
 
 @pytest.mark.parametrize(("left", "top"), [(0, 0), (440, 0), (0, 200), (440, 200)])
-def test_a_close_look_reaches_into_every_corner(
-    photo: Photo, far: Detector, near: Detector, left: int, top: int
-) -> None:
+def test_close_ups_in_every_corner(photo: Photo, far: Detector, near: Detector, left: int, top: int) -> None:
     room = scene(photo("biden"), left, top=top)
     (searched,) = far.detect(at(room, 0))
     (close,) = near.detect_around(at(room, 0), searched)
     assert close.box.iou(searched.box) > 0.6
 
 
-def test_a_close_look_at_a_face_larger_than_the_frame_sees_the_frame(near: Detector) -> None:
+def test_close_up_of_a_face_larger_than_the_frame(near: Detector) -> None:
     near.detect_around(at(np.full((480, 640, 3), 128, np.uint8), 0), made_up(320, 240, side=2000))
 
 
-def test_a_newcomer_is_seen_by_the_next_search_at_the_latest(photo: Photo, lookout: CascadeDetector) -> None:
+def test_new_visitor_found_by_the_next_search(photo: Photo, lookout: CascadeDetector) -> None:
     (known,) = searched(lookout, scene(photo("biden"), 40))
     both = scene(photo("biden"), 40, 380)
     assert len(lookout.detect(at(both, 0.1), [known])) == 1
     assert len(lookout.detect(at(both, CONFIG.far_scan_every_s), [known])) == 2
 
 
-def test_who_comes_near_after_a_rest_waits_for_no_search_which_follows_with_the_next_frame(
-    photo: Photo, far: Detector, near: Detector, lookout: CascadeDetector
-) -> None:
+def test_near_visitor_after_a_pause(photo: Photo, far: Detector, near: Detector, lookout: CascadeDetector) -> None:
     room = scene(photo("biden"), 150, width=300, top=20)
     assert lookout.detect(at(scene(photo("biden")), 0)) == []
     (close,) = lookout.detect(at(room, 60))
@@ -101,15 +97,13 @@ def test_who_comes_near_after_a_rest_waits_for_no_search_which_follows_with_the_
     assert searched_for.box == far.detect(at(room, 60))[0].box
 
 
-def test_who_is_far_after_a_rest_is_found_in_the_first_frame(photo: Photo, lookout: CascadeDetector) -> None:
+def test_far_visitor_after_a_pause(photo: Photo, lookout: CascadeDetector) -> None:
     assert lookout.detect(at(scene(photo("biden")), 0)) == []
     assert len(lookout.detect(at(scene(photo("biden"), 300, width=90), 60))) == 1
 
 
-def test_who_comes_near_is_seen_at_once_and_who_is_far_by_the_next_search(
-    photo: Photo, lookout: CascadeDetector
-) -> None:
-    """A portrait 90 px wide is beyond the near model."""
+def test_near_and_far_visitor_between_searches(photo: Photo, lookout: CascadeDetector) -> None:
+    """A portrait 90 px wide is too small for the near model."""
     empty, close, distant = (
         scene(photo("biden")),
         scene(photo("biden"), 150, width=300, top=20),
@@ -121,10 +115,8 @@ def test_who_comes_near_is_seen_at_once_and_who_is_far_by_the_next_search(
     assert len(lookout.detect(at(distant, CONFIG.far_scan_every_s))) == 1
 
 
-def test_a_door_with_the_near_model_alone_searches_every_frame_until_somebody_is_followed(
-    photo: Photo, near: Detector
-) -> None:
-    """A look between two searches would cost as much as another search, and leave small faces out."""
+def test_near_model_alone(photo: Photo, near: Detector) -> None:
+    """A close-up between two searches would take as long as a search and miss small faces."""
     alone = CascadeDetector(near, near, CONFIG)
     room = scene(photo("biden"), 220, width=160)
     (searched,) = alone.detect(at(room, 0))
@@ -133,20 +125,20 @@ def test_a_door_with_the_near_model_alone_searches_every_frame_until_somebody_is
     assert again.box == searched.box
 
 
-def test_who_is_not_found_again_is_searched_for_in_the_same_frame(photo: Photo, lookout: CascadeDetector) -> None:
+def test_search_in_the_frame_that_loses_a_face(photo: Photo, lookout: CascadeDetector) -> None:
     (known,) = searched(lookout, scene(photo("biden"), 0))
     (found,) = lookout.detect(at(scene(photo("biden"), 420), 0.1), [known])
     assert found.box.left > 400
 
 
-def test_two_known_faces_that_have_become_one_bring_a_search(photo: Photo, lookout: CascadeDetector) -> None:
+def test_search_after_two_faces_became_one(photo: Photo, lookout: CascadeDetector) -> None:
     (known,) = searched(lookout, scene(photo("biden"), 220))
     (found,) = lookout.detect(at(scene(photo("biden"), 220), 0.1), [known, known])
     assert found.box.iou(known.box) > 0.9
 
 
-def test_a_search_follows_a_close_look_with_the_same_model(photo: Photo, near: Detector) -> None:
-    """The close look fills the whole input; the grey border of a search must come back."""
+def test_search_after_a_close_up_with_one_model(photo: Photo, near: Detector) -> None:
+    """A close-up fills the whole input; a search must restore the grey border."""
     room = scene(photo("biden"), 220)
     (before,) = near.detect(at(room, 0))
     near.detect_around(at(room, 0), before)
@@ -167,7 +159,7 @@ def pipeline(vision: VisionStages, config: DoorConfig, count: Counter[str]) -> P
     return Pipeline(config, vision, load_gallery(GALLERY, vision.reader.embedder.sha256), counting)
 
 
-def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vision: VisionStages) -> None:
+def test_every_second_sample_mirrored(photo: Photo, vision: VisionStages) -> None:
     config = DoorConfig(
         site="s",
         door="d",
@@ -193,8 +185,8 @@ def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vis
     assert not np.array_equal(plain, mirrored)
 
 
-def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, watching: VisionStages) -> None:
-    """Ten seconds at 20 frames a second: only as often as `still_scan_every_s` asks, and the visitor is not lost."""
+def test_detector_runs_for_a_still_visitor(photo: Photo, watching: VisionStages) -> None:
+    """In 10 s at 20 frames/s the detector runs only every `still_scan_every_s`, and the track continues."""
     config = DoorConfig(site="s", door="d", motion=MotionConfig(keep_awake_s=0.0))
     count: Counter[str] = Counter()
     door = pipeline(watching, config, count)
@@ -212,11 +204,11 @@ def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, w
     )
 
 
-def test_an_empty_room_is_looked_at_on_patrol_only(watching: VisionStages) -> None:
+def test_detector_runs_in_an_empty_room(watching: VisionStages) -> None:
     count: Counter[str] = Counter()
     door = pipeline(watching, DoorConfig(site="s", door="d"), count)
     room = np.full((480, 640, 3), 128, np.uint8)
     for n in range(200):
         door.step(at(room, n / 20))
     assert not door.tracks
-    assert 3 <= count["detect"] <= 2.0 * 20 + 6  # while the first movement lingers; then every two seconds
+    assert 3 <= count["detect"] <= 2.0 * 20 + 6  # during `keep_awake_s` after the first frame; then every 2 s

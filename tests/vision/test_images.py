@@ -1,4 +1,4 @@
-"""Pictures of unknown origin: what they cost is known before they are decoded."""
+"""Pictures of unknown origin: their cost is checked before they are decoded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def riff(chunk: bytes, data: bytes) -> bytes:
 
 
 def with_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan is repeated until there are so many."""
+    """A progressive JPEG whose last scan is repeated up to this number of scans."""
     jpeg = encoded(noise(), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     start = jpeg.rfind(b"\xff\xda")
     return jpeg[:-2] + jpeg[start:-2] * (count - jpeg.count(b"\xff\xda")) + b"\xff\xd9"
@@ -38,7 +38,7 @@ def with_scans(count: int) -> bytes:
 
 @pytest.mark.parametrize(("quality", "channels"), [(80, 3), (101, 3), (80, 4)])
 def test_webp_of_every_kind(quality: int, channels: int) -> None:
-    """Lossy, lossless and with alpha: their headers differ, and none is refused by its size."""
+    """Lossy, lossless and with alpha: each has another header, and all are accepted."""
     content = encoded(noise(channels=channels), ".webp", cv2.IMWRITE_WEBP_QUALITY, quality)
     assert decode_image(content, NAME).shape == (40, 60, 3)
 
@@ -52,7 +52,7 @@ def test_webp_of_every_kind(quality: int, channels: int) -> None:
     ],
 )
 def test_webp_too_large_by_its_header(chunk: bytes, data: bytes) -> None:
-    """38 bytes once took 1.6 GB before they were refused."""
+    """A file of 38 bytes must not allocate 1.6 GB before it is rejected."""
     assert MAX_PIXELS < 16383**2
     with pytest.raises(ImageError, match="16383x16383 px is too large"):
         decode_image(riff(chunk, data + b"\0" * 8), NAME)
@@ -67,7 +67,7 @@ def test_webp_without_a_size(content: bytes) -> None:
 
 
 def test_snapshot_as_doors_send_it() -> None:
-    """Baseline, and progressive with no more scans than an encoder writes."""
+    """Baseline, and progressive with the number of scans that encoders write."""
     assert decode_snapshot(encoded(noise()), NAME).shape == (40, 60, 3)
     assert decode_snapshot(with_scans(MAX_SNAPSHOT_SCANS), NAME).shape == (40, 60, 3)
 
@@ -86,13 +86,13 @@ def test_snapshot_as_doors_send_it() -> None:
     ids=["webp", "png", "bmp", "empty", "scans", "size", "truncated"],
 )
 def test_snapshot_that_would_cost_too_much(content: bytes, told: str) -> None:
-    """Refused before it is decoded."""
+    """It is rejected before decoding."""
     with pytest.raises(ImageError, match=told):
         decode_snapshot(content, NAME)
 
 
 def test_photo_of_too_many_scans() -> None:
-    """250 KB once took 12 s of a processor."""
+    """A file of 250 KB must not take 12 s of CPU time."""
     assert decode_image(with_scans(MAX_SCANS), NAME).shape == (40, 60, 3)
     with pytest.raises(ImageError, match="65 scans; at most 64"):
         decode_image(with_scans(MAX_SCANS + 1), NAME)

@@ -1,4 +1,4 @@
-"""The motion gate: movement opens it, noise and stillness do not."""
+"""The motion test: it detects movement and ignores noise."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ CONFIG = MotionConfig(keep_awake_s=1.0, idle_scan_every_s=4.0)
 
 
 def scene(seed: int = 0, noise: float = 3.0) -> BgrImage:
-    """A grey wall through a noisy sensor, 640x480."""
+    """A grey wall with sensor noise, 640x480."""
     grain = np.random.default_rng(seed).normal(120, noise, (480, 640, 3))
     return np.clip(grain, 0, 255).astype(np.uint8)
 
 
 def looks(motion: MotionDetector, pictures: list[BgrImage], start_ns: int = 0) -> list[bool]:
-    """The gate's answers at ten frames a second."""
+    """Results of the motion test at 10 frames/s."""
     return [motion.has_motion(Frame(picture, i, start_ns + i * S // 10)) for i, picture in enumerate(pictures)]
 
 
-def test_the_first_frame_is_looked_at() -> None:
+def test_first_frame_is_processed() -> None:
     assert looks(MotionDetector(CONFIG), [scene()]) == [True]
 
 
-def test_sensor_noise_is_no_movement() -> None:
+def test_no_motion_by_sensor_noise() -> None:
     answers = looks(MotionDetector(CONFIG), [scene(seed) for seed in range(30)])
-    assert answers[:10] == [True] * 10  # lingers for a second after the first frame
+    assert answers[:10] == [True] * 10  # `keep_awake_s` after the first frame
     assert not any(answers[10:])
 
 
-def test_somebody_walking_in_is_movement() -> None:
+def test_motion_of_a_visitor() -> None:
     motion = MotionDetector(CONFIG)
     looks(motion, [scene(seed) for seed in range(20)])
     walker = scene(99)
@@ -41,7 +41,7 @@ def test_somebody_walking_in_is_movement() -> None:
     assert motion.has_motion(Frame(walker, 20, 2 * S))
 
 
-def test_what_was_put_down_becomes_part_of_the_scene() -> None:
+def test_object_left_in_the_scene() -> None:
     motion = MotionDetector(CONFIG)
     looks(motion, [scene(seed) for seed in range(20)])
     changed = []
@@ -54,16 +54,16 @@ def test_what_was_put_down_becomes_part_of_the_scene() -> None:
     assert answers[50:] == [False] * 10
 
 
-def test_a_still_scene_is_looked_at_on_patrol() -> None:
+def test_interval_of_scans_without_motion() -> None:
     answers = looks(MotionDetector(CONFIG), [scene()] * 100)
-    assert sum(answers[10:]) == 2  # at about five and nine seconds
+    assert sum(answers[10:]) == 2  # at about 5 and 9 s
 
 
-def test_a_switched_off_gate_is_always_open() -> None:
+def test_disabled_motion_test() -> None:
     assert all(looks(MotionDetector(MotionConfig(enabled=False)), [scene()] * 50))
 
 
-def test_a_camera_that_changes_its_size_is_movement() -> None:
+def test_motion_by_another_frame_size() -> None:
     motion = MotionDetector(CONFIG)
     looks(motion, [scene()] * 20)
     assert motion.has_motion(Frame(np.ascontiguousarray(scene()[::2, ::2]), 20, 2 * S))

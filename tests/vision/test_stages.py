@@ -55,7 +55,7 @@ def near() -> Detector:
 class TestDetector:
     @pytest.mark.parametrize("stem", PORTRAITS)
     def test_finds_the_one_face_of_a_portrait(self, photo: Photo, only_face: OnlyFace, stem: str) -> None:
-        """Its eyes stand upright above nose and mouth, inside the box."""
+        """Its eyes are above nose and mouth, inside the box."""
         face = only_face(photo(stem))
         right, left, nose, mouth = face.keypoints_px[:4]
         assert right[0] < nose[0] < left[0]
@@ -81,7 +81,7 @@ class TestDetector:
     def test_answers_in_the_pixels_of_a_frame_of_any_shape(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace, width: int, height: int
     ) -> None:
-        """The same portrait pasted into frames of other shapes is found at the place where it was pasted."""
+        """A portrait pasted into frames of other shapes is found at its position."""
         portrait = np.asarray(
             cv2.resize(photo("biden"), None, fx=0.65, fy=0.65, interpolation=cv2.INTER_AREA), np.uint8
         )
@@ -129,7 +129,7 @@ class TestLandmarks:
     def test_the_mesh_turns_with_the_picture(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace, degrees: float
     ) -> None:
-        """Turning the picture back brings every point home, within a small part of the eye distance."""
+        """After rotating back, every point is at its place within a small share of the eye distance."""
         upright = photo("biden")
         turned = rotated(upright, degrees)
         one = vision.reader.sample(framed(upright), only_face(upright)).landmarks
@@ -185,7 +185,7 @@ class TestAligner:
     def test_brings_the_eyes_to_the_template(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace, stem: str
     ) -> None:
-        """The aligned crop, looked at by the mesh again, has its eyes where the template wants them."""
+        """The mesh of the aligned crop has its eyes at the positions of the template."""
         template = manifest.read_manifest(manifest.default_folder()).models["embedder"].template_px
         landmarks = vision.reader.sample(framed(photo(stem)), only_face(photo(stem))).landmarks
         assert landmarks is not None
@@ -253,7 +253,7 @@ class TestQuality:
         assert (sample.quality.refusal, sample.landmarks, sample.embedding) == ("too-small", None, None)
 
     def test_the_early_look_at_the_size_is_lenient(self) -> None:
-        """Just below the limit the mesh decides: its eyes are more exact than the detector's."""
+        """Just below the limit the mesh decides, because it locates the eyes more exactly than the detector."""
         eyes = np.array([[0, 0], [15, 0]], np.float32)
         assert too_small(eyes, QualityConfig(min_size_px=18)) is None
         assert too_small(eyes, QualityConfig(min_size_px=30)) is not None
@@ -283,7 +283,7 @@ class TestQuality:
     def test_a_face_in_the_dark_or_in_glare_says_so(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace
     ) -> None:
-        """Of the crop of a good portrait, its mesh as it was: only the light is different."""
+        """The crop of a good portrait with other light, and the same mesh."""
         landmarks = vision.reader.sample(framed(photo("obama2")), only_face(photo("obama2"))).landmarks
         assert landmarks is not None
         crop = vision.reader.embedder.pixels.astype(np.float32)
@@ -298,7 +298,7 @@ class TestQuality:
     def test_a_covered_face_is_weaker_evidence_and_at_last_none(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace
     ) -> None:
-        """A band over the eyes costs weight; a configuration that wants more refuses it as unclear."""
+        """A band over the eyes reduces the weight; with a stricter configuration the sample is refused as unclear."""
         pixels = photo("obama2")
         whole = vision.reader.sample(framed(pixels), only_face(pixels))
         assert whole.landmarks is not None
@@ -337,7 +337,7 @@ class TestQuality:
 
 
 def compiled(folder: Path) -> None:
-    """Let the embedder of a models folder look like one that edgetpu_compiler has been at: bytes behind the model."""
+    """Make the embedder of a models folder look compiled by edgetpu_compiler, by bytes after the model."""
     path = folder / "embedder.tflite"
     path.write_bytes(path.read_bytes() + b"edgetpu-custom-op")
     entries = json.loads((folder / "manifest.json").read_text())
@@ -350,7 +350,7 @@ def compiled(folder: Path) -> None:
 class TestModelFiles:
     @pytest.fixture
     def copy(self, tmp_path: Path) -> Path:
-        """A folder of models to spoil."""
+        """A copy of the models folder that the test may damage."""
         for path in manifest.default_folder().iterdir():
             if path.is_file():
                 (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -377,7 +377,7 @@ class TestModelFiles:
             self.load(copy)
 
     def test_a_model_that_breaks_its_contract_is_refused(self, copy: Path) -> None:
-        """A detector under the embedder's name, with a sha256 that fits."""
+        """A detector with the name of the embedder and the right sha256."""
         entries = json.loads((copy / "manifest.json").read_text())
         for key in ("file", "sha256"):
             entries["models"]["embedder"][key] = entries["models"]["detector-far"][key]
@@ -398,7 +398,7 @@ class TestModelFiles:
             TfliteModel("nose", ModelsConfig())
 
     def test_a_missing_accelerator_is_said_and_never_replaced_silently(self, copy: Path) -> None:
-        """The file says that it is compiled; the library is not here."""
+        """The file is marked as compiled, and the library is not installed."""
         compiled(copy)
         with pytest.raises(ModelError, match=r"delegate 'edgetpu': libedgetpu\.so\.1 cannot be loaded"):
             TfliteModel("embedder", ModelsConfig(delegate="edgetpu", folder=str(copy)))

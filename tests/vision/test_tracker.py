@@ -1,4 +1,4 @@
-"""The tracker: birth, life and death of a track, in time and not in frames."""
+"""The tracker: begin, continuation and end of tracks, by time instead of frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_track_counts_its_hits_and_knows_when_it_was_seen() -> None:
 
 
 def test_a_quick_step_at_a_low_frame_rate_keeps_the_track() -> None:
-    """Boxes that do not overlap enough, but whose centres are near for their size, are one person walking."""
+    """Boxes that overlap too little but have near centres belong to one walking person."""
     tracker = Tracker(TrackerConfig(min_iou=0.5, max_centre_step=0.6))
     tracker.update([face(100, 100)], 0)
     (track,) = tracker.update([face(150, 100)], S // 4)
