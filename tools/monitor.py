@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Serve one page for all doors; see `threshold monitor --help`."""
+"""Show all doors on a web page; see `threshold monitor --help`."""
 
 from __future__ import annotations
 

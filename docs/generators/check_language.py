@@ -137,9 +137,10 @@ def _python(source: str) -> Iterator[Prose]:
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node):
             value = node.body[0].value  # type: ignore[attr-defined]
             docstrings.add(value)
-            line = value.lineno
+            line, example = value.lineno, " " * (value.col_offset + 2)
             for part in re.split(r"\n\s*\n", value.value):
-                yield Prose(line, _blank(_CODE, part, "code"), True)
+                listing = all(each.startswith(example) for each in part.splitlines())
+                yield Prose(line, _blank(_CODE, part, "code"), not listing)
                 line += part.count("\n") + 2
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and node not in docstrings and " " in str(node.value):

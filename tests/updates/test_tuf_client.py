@@ -72,7 +72,7 @@ def test_thresholds_of_several_signers(tmp_path: Path) -> None:
     signer.release(range(5))
     at_release_1(tmp_path, signer)
     signer.keys["targets"] = keys["targets"][:1]
-    with pytest.raises(ReleaseError, match="targets wants 2 of its 3 keys to sign, 1 are here"):
+    with pytest.raises(ReleaseError, match="targets needs 2 of its 3 keys to sign, 1 are available"):
         signer.release(range(6))
 
 

@@ -1,6 +1,6 @@
-"""The command `threshold`: every desktop tool is a subcommand, imported when it is called.
+"""The command `threshold`: each desktop tool is a subcommand, imported when it is called.
 
-Args are passed on to the subcommand's own parser. Exit code 0: done; 1: something failed; 2: the command line or an
+The arguments go to the parser of the subcommand. Exit code 0: done; 1: something failed; 2: the command line or an
 input cannot be used, or a package is missing.
 """
 
@@ -24,8 +24,8 @@ class Subcommand:
     """One desktop tool.
 
     Attributes:
-        module: module that holds the function.
-        extra: extra of the package that it needs, as in `threshold-edge[desktop]`.
+        module: module of the function.
+        extra: required extra of the package, as in `threshold-edge[desktop]`.
         purpose: one sentence for `--help`.
         function: takes the arguments and returns an exit code or None.
     """
@@ -40,14 +40,14 @@ SUBCOMMANDS = {
     "enroll": Subcommand("threshold_tools.enroll.cli", "desktop", "Make a gallery from a folder of photos."),
     "calibrate": Subcommand("threshold_tools.calibrate.cli", "desktop", "Set a gallery's thresholds from strangers."),
     "embed": Subcommand("threshold_tools.embed", "desktop", "Embed every photo below a folder."),
-    "evaluate": Subcommand("threshold_tools.evaluate.cli", "desktop", "Measure error rates on people of your own."),
+    "evaluate": Subcommand("threshold_tools.evaluate.cli", "desktop", "Measure error rates on your own people."),
     "explain": Subcommand("threshold_tools.explain.cli", "desktop", "Explain why a face is or is not recognised."),
     "cluster": Subcommand("threshold_tools.cluster.cli", "desktop", "Group photos of unknown people."),
     "sync": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish galleries and access rules."),
     "push": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish models.", "push"),
-    "monitor": Subcommand("threshold_tools.monitor.cli", "monitor", "Serve one page for all doors."),
-    "pad": Subcommand("threshold_tools.pad.cli", "desktop", "Measure what liveness holds against, by kind of attack."),
-    "lab": Subcommand("threshold_tools.lab.cli", "lab", "Run experiments on faces of your own."),
+    "monitor": Subcommand("threshold_tools.monitor.cli", "monitor", "Show all doors on a web page."),
+    "pad": Subcommand("threshold_tools.pad.cli", "desktop", "Measure which attacks liveness detects."),
+    "lab": Subcommand("threshold_tools.lab.cli", "lab", "Run experiments on your own faces."),
     "quantize": Subcommand("threshold_tools.quantize.cli", "desktop", "Make the int8 models from the float originals."),
 }
 
@@ -58,22 +58,22 @@ def main() -> None:
 
 
 def run(name: str, *words: str) -> None:
-    """Run one subcommand as a program of its own and leave the process; used by the scripts in tools/.
+    """Run one subcommand and exit; used by the scripts in tools/.
 
     Args:
-        name: of the subcommand.
-        words: arguments before those of the command line, such as a subcommand's own subcommand.
+        name: name of the subcommand.
+        words: arguments before those of the command line, such as a nested subcommand.
     """
     run_main(lambda: _call(SUBCOMMANDS[name], [*words, *sys.argv[1:]]))
 
 
 def _dispatch(words: Sequence[str]) -> int | None:
     if words and words[0] in SUBCOMMANDS:
-        sys.argv = [f"threshold {words[0]}", *words[1:]]  # the subcommand's parser takes its name from here
+        sys.argv = [f"threshold {words[0]}", *words[1:]]  # name of the program in the usage line
         return _call(SUBCOMMANDS[words[0]], words[1:])
     parser = argparse.ArgumentParser(
         prog="threshold",
-        description="Face recognition at the door: the tools for the desktop.",
+        description="Desktop tools of face recognition at the door.",
         epilog="threshold COMMAND --help explains a command. Distances are squared Euclidean distances between unit "
         "embeddings, 0 to 4: lower is nearer, and a lower threshold is stricter.",
     )

@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Iterator[FaceStore]:
 
 @pytest.fixture
 def page_for(tmp_path: Path, store: FaceStore, history: History) -> Callable[..., UnknownPage]:
-    """Makes the page of unknown visitors, with the bundled person enrolled; it publishes if a publisher is given."""
+    """Makes the page of unknown visitors, with the bundled person enrolled; with a publisher, it publishes."""
     from support.monitor_client import monitor_client
     from support.unknown_faces import UnknownPage
     from threshold_tools.monitor.enrol_unknown import UnknownEnroller

@@ -26,7 +26,7 @@ from edge.updates.release_format import GALLERY, POLICY
 
 
 def test_unknown_visitor_enrolled_and_undone(page_for: Callable[..., UnknownPage], photo: Photo) -> None:
-    """The faces move to the people folder, what is left to run is said, and undoing brings them back."""
+    """The faces move to the people folder, the page shows the commands to run, and undo moves the faces back."""
     page = page_for()
     add_faces(page.store, jpeg(photo("biden")))
     (kept,) = page.store.faces.ungrouped
@@ -48,7 +48,7 @@ def test_unknown_visitor_enrolled_and_undone(page_for: Callable[..., UnknownPage
 
 
 def test_enrolled_photos_private_to_their_owner(page_for: Callable[..., UnknownPage], photo: Photo) -> None:
-    """The folder of a person named on the page is 0700, the photo and the card in it are 0600."""
+    """The folder of a new person has mode 0700, photo and person.toml have 0600."""
     page = page_for()
     add_faces(page.store, jpeg(photo("biden")))
     page.enrol_first("joe", name="Joe")
@@ -69,7 +69,7 @@ def test_known_person_extended_and_undone(page_for: Callable[..., UnknownPage], 
 
 
 def test_face_of_another_person_rejected(page_for: Callable[..., UnknownPage], photo: Photo) -> None:
-    """And nothing goes to the doors."""
+    """And nothing is published."""
     page = page_for()
     add_faces(page.store, jpeg(photo("obama3"), brighter=0.8))
     page.enrol_first("zz-twin")
@@ -126,7 +126,7 @@ def calibrated(
 
 
 def published(signer: ReleaseSigner) -> dict[str, float]:
-    """Thresholds of the newest release by id, read as a door reads them."""
+    """Thresholds of the newest release by id, as a door reads them."""
     repository = signer.repository()
     newest = repository.newest()
     assert newest is not None
@@ -140,7 +140,7 @@ def published(signer: ReleaseSigner) -> dict[str, float]:
 
 @pytest.fixture
 def publisher(signer: ReleaseSigner) -> GalleryPublisher:
-    """To a broker that is away: releases are made and signed, and stay here."""
+    """A publisher without a broker: releases are signed, and stay in the repository."""
     signers = {key.public_key.keyid: key for role in signer.keys.values() for key in role}
     return GalleryPublisher(signer.path, signers, MqttConfig(url="mqtt://127.0.0.1:1"), "works")
 
@@ -148,7 +148,7 @@ def publisher(signer: ReleaseSigner) -> GalleryPublisher:
 def test_calibrated_thresholds_kept_by_enrolment(
     page_for: Callable[..., UnknownPage], photo: Photo, signer: ReleaseSigner, publisher: GalleryPublisher
 ) -> None:
-    """People of the running release keep theirs exactly, a new person gets the median; undo changes nobody's."""
+    """People of the newest release keep theirs exactly, a new person gets the median; undo restores all."""
     page = page_for(publisher)
     calibrated(page, signer, photo, CALIBRATED)
     before = published(signer)
@@ -159,10 +159,10 @@ def test_calibrated_thresholds_kept_by_enrolment(
     assert published(signer) == before
 
 
-def test_lax_calibration_not_passed_on(
+def test_new_person_no_looser_than_the_table(
     page_for: Callable[..., UnknownPage], photo: Photo, signer: ReleaseSigner, publisher: GalleryPublisher
 ) -> None:
-    """A new person never gets a looser threshold than the embedder's table gives."""
+    """After a lax calibration, a new person gets the threshold of the embedder's table."""
     page = page_for(publisher)
     calibrated(page, signer, photo, dict.fromkeys(CALIBRATED, 1.2))
     add_faces(page.store, jpeg(photo("biden")))
@@ -175,7 +175,7 @@ def test_lax_calibration_not_passed_on(
 def test_look_alike_tightens_and_undo_restores(
     page_for: Callable[..., UnknownPage], photo: Photo, signer: ReleaseSigner, publisher: GalleryPublisher
 ) -> None:
-    """A threshold that reaches beyond the new person is cut, which the page says; undo brings it back."""
+    """A threshold that would accept the new person becomes stricter, and the page names it; undo restores it."""
     page = page_for(publisher)
     calibrated(page, signer, photo, dict.fromkeys(CALIBRATED, 1.5))
     before = published(signer)
@@ -199,7 +199,7 @@ allow = [{ people = ["guest-*"] }]
 
 
 @pytest.mark.parametrize(
-    ("person", "told"),
+    ("person", "access"),
     [("joe", "No access rule lets joe in at any door"), ("guest-1", "access rules for guest-1: lab-*; none at front")],
 )
 def test_preview_of_an_enrolment(
@@ -208,7 +208,7 @@ def test_preview_of_an_enrolment(
     signer: ReleaseSigner,
     publisher: GalleryPublisher,
     person: str,
-    told: str,
+    access: str,
 ) -> None:
     """The page shows thresholds, access rules and doors before anything changes; it warns if no rule fits."""
     page = page_for(publisher)
@@ -220,7 +220,7 @@ def test_preview_of_an_enrolment(
     text = page.answer(act="preview", face=page.store.faces.ungrouped[0].key, person=person)
     assert f"threshold of {person}: 0.778 (lower is stricter)" in text
     assert "thresholds of the others: 0.758 to 0.798, unchanged" in text
-    assert told in text
+    assert access in text
     assert "Enrolling publishes release 2 to site works, 2 doors: back, front." in text
     assert "1 of them not online now" in text
     assert not (page.people / person).exists()
@@ -230,7 +230,7 @@ def test_preview_of_an_enrolment(
 
 
 def test_preview_rejects_a_bad_id(page_for: Callable[..., UnknownPage], photo: Photo) -> None:
-    """With the reason, and without the button to go on."""
+    """With the reason, and without the button to enrol."""
     page = page_for()
     add_faces(page.store, jpeg(photo("biden")))
     text = page.answer(act="preview", face=page.store.faces.ungrouped[0].key, person="new person!")

@@ -1,4 +1,4 @@
-"""Which faces of unknown visitors are kept and for how long, and how they are grouped."""
+"""Storage, retention and grouping of faces of unknown visitors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge.events.topics import Topics
 DAY_S = 86_400
 
 
-def test_faces_of_one_person_are_grouped(store: FaceStore, photo: Photo) -> None:
+def test_faces_of_one_person_grouped(store: FaceStore, photo: Photo) -> None:
     add_faces(store, jpeg(photo("obama2")), jpeg(photo("astronaut")), jpeg(photo("obama3")), jpeg(photo("biden")))
     (group,) = store.faces.groups
     assert len(group) == 2
@@ -36,7 +36,7 @@ def test_unusable_face_has_a_reason(store: FaceStore, photo: Photo) -> None:
     ]
 
 
-def test_invalid_pictures_are_dropped(store: FaceStore, photo: Photo) -> None:
+def test_invalid_images_dropped(store: FaceStore, photo: Photo) -> None:
     good = jpeg(photo("biden"))
     store.add(face_image(good, Topics("works", "..")))
     store.add(face_image(b"\xff" * (MAX_JPEG_BYTES + 1)))
@@ -49,7 +49,7 @@ def test_invalid_pictures_are_dropped(store: FaceStore, photo: Photo) -> None:
     assert not list(store.folder.parent.glob("*.jpg"))
 
 
-def test_faces_are_private_to_their_owner(store: FaceStore, photo: Photo) -> None:
+def test_faces_private_to_their_owner(store: FaceStore, photo: Photo) -> None:
     add_faces(store, jpeg(photo("biden")))
     (kept,) = store.folder.rglob("*.jpg")
     assert kept.stat().st_mode & 0o777 == 0o600
@@ -68,7 +68,7 @@ def test_old_face_deleted_with_its_vector(store: FaceStore, photo: Photo) -> Non
     assert [face.key for face in store.faces.ungrouped] == [young.key]
 
 
-def test_face_deleted_by_hand_is_forgotten(store: FaceStore, photo: Photo) -> None:
+def test_face_deleted_in_the_folder_forgotten(store: FaceStore, photo: Photo) -> None:
     add_faces(store, jpeg(photo("biden")))
     (kept,) = store.faces.ungrouped
     kept.path.unlink()
@@ -83,6 +83,6 @@ def test_faces_survive_a_restart(tmp_path: Path, photo: Photo) -> None:
         add_faces(store, jpeg(photo("biden")))
         (before,) = store.faces.ungrouped
     with FaceStore(tmp_path / "faces", 7.0) as store:
-        wait_until(lambda: store.loaded, "the first look")
+        wait_until(lambda: store.loaded, "the first scan")
         (after,) = store.faces.ungrouped
     assert (after.key, after.assessment) == (before.key, before.assessment)

@@ -1,4 +1,4 @@
-"""The history: what it keeps, for how long, and what happens if the disk takes nothing."""
+"""The history: its content and limits, and a disk that does not accept writes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def rows_of(count: int) -> list[EventRow]:
     return [msgspec.structs.replace(row, n=n, id=f"id-{n}") for n in range(1, count + 1)]
 
 
-def test_history_survives_a_restart_and_can_be_asked(tmp_path: Path) -> None:
-    """By door and kind, in portions, newest first."""
+def test_events_read_after_a_restart(tmp_path: Path) -> None:
+    """By door and kind, in pages, newest first."""
     path, hub = tmp_path / "h.sqlite", Hub()
     with History(path, Retention(30, 1000), now_ms=NOW_MS) as history:
         name = history.name
@@ -45,8 +45,8 @@ def test_history_survives_a_restart_and_can_be_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("bounds", "left"), [(Retention(30, 3), 3), (Retention(1, 1000), 4)])
-def test_history_is_bounded_by_days_and_rows(tmp_path: Path, bounds: Retention, left: int) -> None:
-    """What is beyond goes when it is opened, and every ten minutes."""
+def test_history_limited_by_days_and_rows(tmp_path: Path, bounds: Retention, left: int) -> None:
+    """Rows beyond the limits are deleted when the file is opened."""
     path, hub = tmp_path / "h.sqlite", Hub()
     with History(path, Retention(30, 1000), now_ms=NOW_MS) as history:
         for i in range(8):
@@ -58,17 +58,17 @@ def test_history_is_bounded_by_days_and_rows(tmp_path: Path, bounds: Retention, 
 
 
 def test_two_monitors_on_one_history(tmp_path: Path) -> None:
-    """The second is refused in one line; after the first has ended it may."""
+    """The second one is rejected while the first one runs."""
     path = tmp_path / "h.sqlite"
     with History(path, Retention(30, 1000), now_ms=NOW_MS), pytest.raises(InputError) as refused:
         History(path, Retention(30, 1000), now_ms=NOW_MS)
-    assert f"another monitor (process {os.getpid()}) writes this history" in str(refused.value)
+    assert f"another monitor (process {os.getpid()}) uses this history" in str(refused.value)
     with History(path, Retention(30, 1000), now_ms=NOW_MS):
         pass
 
 
 def test_oldest_waiting_rows_dropped_and_counted(tmp_path: Path) -> None:
-    """While the disk takes nothing the latest events are kept, the oldest that wait go, and their number is known."""
+    """While the file is locked, the latest rows wait, and the dropped ones are counted."""
     rows = rows_of(2 * MAX_QUEUED + 5)
     with History(tmp_path / "h.sqlite", Retention(30, len(rows)), now_ms=NOW_MS) as history:
         with closing(sqlite3.connect(history.path, isolation_level=None)) as other:
@@ -76,25 +76,25 @@ def test_oldest_waiting_rows_dropped_and_counted(tmp_path: Path) -> None:
             for row in rows:
                 history.add_event(row)
             other.execute("ROLLBACK")
-        wait_until(lambda: history.last_number() == rows[-1].n, "the newest is written")
+        wait_until(lambda: history.last_number() == rows[-1].n, "the newest row")
         with closing(sqlite3.connect(history.path)) as db:
             (kept,) = db.execute("SELECT COUNT(*) FROM event").fetchone()
         assert history.dropped >= 5
         assert kept + history.dropped == len(rows)
 
 
-def test_many_old_rows_deleted_in_portions(tmp_path: Path) -> None:
-    """More than one portion goes, without a new row to wake the writer."""
+def test_many_old_rows_deleted_in_batches(tmp_path: Path) -> None:
+    """More than one batch is deleted, without a new row that wakes the writer."""
     path, rows = tmp_path / "h.sqlite", rows_of(2 * BATCH_ROWS + 10)
     with History(path, Retention(30, len(rows)), now_ms=NOW_MS) as history:
         for row in rows:
             history.add_event(row)
     with History(path, Retention(30, 7), now_ms=NOW_MS) as history:
-        wait_until(lambda: len(history.events(len(rows))) == 7, "the old ones are gone")
+        wait_until(lambda: len(history.events(len(rows))) == 7, "the deletion")
 
 
-def test_bounds_of_events_and_health_apart(tmp_path: Path) -> None:
-    """Many health readings do not shorten the events' history, nor the other way round."""
+def test_separate_limits_of_events_and_health(tmp_path: Path) -> None:
+    """Many health samples do not displace events, and many events do not displace health samples."""
     path, hub = tmp_path / "h.sqlite", Hub()
     with History(path, Retention(30, 1000), now_ms=NOW_MS) as history:
         for row in rows_of(20):
@@ -108,8 +108,8 @@ def test_bounds_of_events_and_health_apart(tmp_path: Path) -> None:
             assert len(history.health("s/a", from_ms=0, to_ms=2 * NOW_MS, most=10**9)) == readings
 
 
-def test_events_of_one_door_by_an_index(tmp_path: Path) -> None:
-    """Also in a file without the index: a quiet door is found without reading the events of the others."""
+def test_index_for_events_of_one_door(tmp_path: Path) -> None:
+    """An older file gets it, so that the events of other doors are not read."""
     path = tmp_path / "h.sqlite"
     with History(path, Retention(30, 1000), now_ms=NOW_MS):
         pass
@@ -123,8 +123,8 @@ def test_events_of_one_door_by_an_index(tmp_path: Path) -> None:
     assert "event_door (door=? AND n<?)" in str(plan)
 
 
-def test_health_is_kept_by_the_minute_and_read_as_means(history: History) -> None:
-    """A span has at most as many points as asked for."""
+def test_health_stored_by_minute_and_read_as_means(history: History) -> None:
+    """With about the requested number of points."""
     hub = Hub()
     for i in range(240):
         hub.on_message("s", "a", a_health("a", i), NOW_MS + i * 30_000)
@@ -135,17 +135,16 @@ def test_health_is_kept_by_the_minute_and_read_as_means(history: History) -> Non
     assert all(14 <= each.fps <= 16 for each in some)
 
 
-def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
-    """One line says so."""
+def test_file_of_another_program_rejected(tmp_path: Path) -> None:
     other, text = tmp_path / "other.sqlite", tmp_path / "text"
     sqlite3.connect(other).execute("CREATE TABLE mine (x)").connection.close()
     text.write_text("no database" * 100)
     for path in (other, text, tmp_path / "no" / "folder.sqlite"):
-        with pytest.raises(InputError, match="history cannot be used"):
+        with pytest.raises(InputError, match="cannot be used as a history"):
             History(path, Retention(1, 1), now_ms=0)
 
 
-def test_history_without_audit_notes_takes_them(tmp_path: Path) -> None:
+def test_older_history_gets_the_table_of_notes(tmp_path: Path) -> None:
     path, retention = tmp_path / "h.sqlite", Retention(30, 1000)
     with History(path, retention, now_ms=1):
         pass

@@ -21,7 +21,7 @@ NOW_MS = 1_800_000_000_000
 HOSTILE = '"><script>alert(1)</script>\u202e\x00'
 
 
-def test_hostile_words_of_a_door_are_shown_as_text(history: History) -> None:
+def test_hostile_text_of_a_door_shown_as_text(history: History) -> None:
     """In its name, a person's name and a reason."""
     hub = Hub()
     hub.on_message("s", HOSTILE, an_event("x", 0, name=HOSTILE, detail=HOSTILE), NOW_MS)
@@ -34,8 +34,8 @@ def test_hostile_words_of_a_door_are_shown_as_text(history: History) -> None:
     assert page.status_code == 404 or "<script>alert" not in page.text
 
 
-def first_portion(hub: Hub) -> dict[str, Any]:
-    """What a page is sent first."""
+def first_batch(hub: Hub) -> dict[str, Any]:
+    """The first batch of a page."""
 
     async def read() -> bytes:
         async for message in hub.stream(""):
@@ -46,8 +46,8 @@ def first_portion(hub: Hub) -> dict[str, Any]:
     return found
 
 
-def test_texts_are_cut_and_doors_are_counted() -> None:
-    """Whoever may write to the broker cannot fill the monitor."""
+def test_long_texts_cut_and_doors_limited() -> None:
+    """A client of the broker cannot fill the memory of the monitor."""
     assert len(clean_text("x" * 10**6)) == MAX_TEXT
     hub = Hub()
     for i in range(MAX_DOORS + 5):
@@ -57,7 +57,7 @@ def test_texts_are_cut_and_doors_are_counted() -> None:
 
 
 def test_events_of_doors_that_are_not_listed(caplog: pytest.LogCaptureFixture) -> None:
-    """They are taken and shown as any other; how many doors that are is on the page, and once in the log."""
+    """They are stored and shown like all others. The page and one log line show the number of these doors."""
     hub = Hub()
     for i in range(MAX_DOORS):
         hub.on_message("s", f"d{i}", a_status("d"), NOW_MS)
@@ -66,12 +66,12 @@ def test_events_of_doors_that_are_not_listed(caplog: pytest.LogCaptureFixture) -
         assert row is not None
         assert row.door == f"s/{door}"
     assert [each.door for each in hub.latest(3)] == ["s/x", "s/y", "s/y"]
-    assert (first_portion(hub)["unlisted"], len(first_portion(hub)["doors"])) == (2, MAX_DOORS)
+    assert (first_batch(hub)["unlisted"], len(first_batch(hub)["doors"])) == (2, MAX_DOORS)
     assert len([line for line in caplog.messages if "more than 2000 doors" in line]) == 1
 
 
-def test_impossible_values_of_a_door_made_harmless() -> None:
-    """An instant that is none, numbers without end, surrogates and long texts: the page gets plain values."""
+def test_invalid_values_of_a_door_replaced() -> None:
+    """Invalid times, infinite numbers, surrogates and long texts: the page receives plain values."""
     hub = Hub()
     release = msgspec.structs.replace(a_release("a", 2**70, detail="x" * 9999), applied_at="2026-99-99T99:99:99.999Z")
     hub.on_message("s", "a", release, NOW_MS)
@@ -81,22 +81,22 @@ def test_impossible_values_of_a_door_made_harmless() -> None:
     )
     hub.on_message("s", "a", event, NOW_MS)
     hub.on_message("s", "b", a_status("b"), NOW_MS)
-    portion = first_portion(hub)
-    first, other = portion["doors"]
+    batch = first_batch(hub)
+    first, other = batch["doors"]
     assert (first["release"]["applied_ms"], first["release"]["release"], len(first["release"]["reason"])) == (
         None,
         2**53,
         MAX_TEXT,
     )
     assert (first["health"]["fps"], first["uptime_s"]) == (0, 0)
-    assert (portion["events"][0]["at_ms"], portion["events"][0]["distance_sq"]) == (NOW_MS, 0)
-    assert portion["events"][0]["reason"].endswith(": \ufffd<b>")
+    assert (batch["events"][0]["at_ms"], batch["events"][0]["distance_sq"]) == (NOW_MS, 0)
+    assert batch["events"][0]["reason"].endswith(": \ufffd<b>")
     assert other["door"] == "s/b"
-    assert "99T99" not in json.dumps(portion)
+    assert "99T99" not in json.dumps(batch)
 
 
-def test_a_door_is_what_it_said_last() -> None:
-    """Status, health, release and last event become one row."""
+def test_latest_messages_of_a_door_in_one_row() -> None:
+    """Status, health, release and last event."""
     hub = Hub()
     for record in (a_status("a"), a_health("a", 3, problems=["hot"]), a_release("a", 7), an_event("a", 1)):
         hub.on_message("s", "a", record, NOW_MS)
@@ -107,21 +107,21 @@ def test_a_door_is_what_it_said_last() -> None:
     assert (row.release.release, row.last.kind, row.health is not None) == (7, "door-open", True)
 
 
-def test_a_copy_of_an_event_is_shown_and_kept_once(history: History) -> None:
-    """Delivery is at least once; also after a restart."""
+def test_duplicate_event_shown_and_stored_once(history: History) -> None:
+    """Also after a restart, because delivery is at least once."""
     event, hub = an_event("a", 1), Hub()
     row = hub.on_message("s", "a", event, NOW_MS)
     assert row is not None
     assert hub.on_message("s", "a", event, NOW_MS + 5) is None
     history.add_event(row)
-    wait_until(lambda: len(history.events(10)) == 1, "it is written")
+    wait_until(lambda: len(history.events(10)) == 1, "the row")
     again = Hub(history.last_number(), history.events(10))
     assert again.on_message("s", "a", event, NOW_MS + 9) is None
     assert [each.id for each in again.latest(10)] == [event.id]
 
 
-def test_only_the_picture_of_an_unknown_visitor_s_event_is_asked_for() -> None:
-    """A picture without its event, of another door, or of somebody who was named, is none."""
+def test_only_faces_of_unknown_visitors_accepted() -> None:
+    """Not those without an event, of another door, or of a recognised person."""
     hub = Hub()
     stranger, known = an_event("front", 3, kind=EventKind.UNKNOWN), an_event("front", 0, kind=EventKind.DOOR_OPEN)
     for event in (stranger, known):

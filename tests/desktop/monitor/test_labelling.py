@@ -1,4 +1,4 @@
-"""The whole way of a visitor whom nobody knows: seen at a door, grouped, named in a browser, published, let in."""
+"""An unknown visitor from the camera of a door to an enrolment in a browser, a release, and an open door."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, needs_mosquitto, needs_browser]
 
 @contextmanager
 def a_monitor(folder: Path, broker: Mosquitto) -> Iterator[str]:
-    """A monitor that keeps faces and publishes; gives its address."""
+    """Runs a monitor that stores faces and publishes; yields its address."""
     (folder / "token").write_text(TOKEN)
     (folder / "token").chmod(0o600)
     port = free_port()
@@ -50,8 +50,8 @@ def a_monitor(folder: Path, broker: Mosquitto) -> Iterator[str]:
             process.kill()
 
 
-def sound(page: Page) -> None:
-    """axe-core finds nothing, and nothing scrolls sideways: on a phone and a desktop, dark and light."""
+def check_page(page: Page) -> None:
+    """Check with axe-core, and for sideways scrolling: on a phone and a desktop, dark and light."""
     for width in (360, 1440):
         for scheme in SCHEMES:
             page.set_viewport_size({"width": width, "height": 900})
@@ -61,7 +61,7 @@ def sound(page: Page) -> None:
 
 
 def test_visitor_enrolled_on_the_page_is_let_in(tmp_path: Path) -> None:
-    """Without an error in the browser, and without a finding of axe-core on the page of faces."""
+    """Without an error in the browser or a finding of axe-core."""
     shutil.copytree(FOLDER / "people", tmp_path / "people")
     init: list[str | Path] = [sys.executable, TOOLS / "sync.py", "init", tmp_path / "repo"]
     subprocess.run(init, check=True, env=os.environ | PASSWORD, capture_output=True)
@@ -89,7 +89,7 @@ def test_visitor_enrolled_on_the_page_is_let_in(tmp_path: Path) -> None:
                 return page.locator("#g1").count() == 1
 
             wait_until(grouped, "a group", 20)
-            sound(page)
+            check_page(page)
             assert not [event for event in ear.records(Event) if event.kind is EventKind.DOOR_OPEN]
             page.fill("#g1-person", "new person!")
             page.keyboard.press("Enter")
@@ -99,18 +99,18 @@ def test_visitor_enrolled_on_the_page_is_let_in(tmp_path: Path) -> None:
             page.fill("#g1-name", "Carol Example")
             page.keyboard.press("Enter")
             page.wait_for_selector("text=threshold of carol")
-            sound(page)
+            check_page(page)
             page.click("button:has-text('Enrol')")
             page.wait_for_selector("text=published to site test")
-            sound(page)
+            check_page(page)
             (opening,) = ear.wait_for(OpenCommand, 1)[:1]
             assert (opening.person.id, opening.person.name) == ("carol", "Carol Example")
             page.goto(url)
             page.wait_for_selector("#rail >> text=Carol Example")
             page.goto(f"{url}/people")
             page.wait_for_selector("h2 >> text=Carol Example")
-            sound(page)
+            check_page(page)
             page.click("text=Sign out")
             page.wait_for_selector("#token")
-            sound(page)
+            check_page(page)
     assert errors == []

@@ -1,4 +1,4 @@
-"""From a real broker to the hub and the history."""
+"""Messages from a real broker to the hub and the history."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @needs_mosquitto
 def test_messages_reach_hub_and_history(tmp_path: Path, history: History) -> None:
-    """Events, health and the picture of an unknown visitor; a broker that goes away is reported."""
+    """Events, health and the face of an unknown visitor; a lost broker is reported."""
     hub, faces = Hub(), list[FaceImage]()
     event = an_event("a", 3, kind=EventKind.UNKNOWN)
     with Mosquitto(tmp_path) as broker, running_loop() as loop:
@@ -46,11 +46,11 @@ def test_messages_reach_hub_and_history(tmp_path: Path, history: History) -> Non
         wait_until(lambda: hub.broker.state == "connected", "a connection")
         with FleetPublisher(mqtt) as fleet:
             fleet.publish("a", a_health("a", 1))
-            fleet.publish_face("a", an_event("a", 0, kind=EventKind.DENIED), b"of somebody known")
-            fleet.publish_face("a", event, b"of somebody unknown")
+            fleet.publish_face("a", an_event("a", 0, kind=EventKind.DENIED), b"of a known person")
+            fleet.publish_face("a", event, b"of an unknown visitor")
         wait_until(lambda: len(history.events(9)) == 2 and bool(faces), "the events and the picture")
         assert [row.id for row in hub.latest(1)] == [event.id]
-        assert [(face.event_id, face.jpeg) for face in faces] == [(event.id, b"of somebody unknown")]
+        assert [(face.event_id, face.jpeg) for face in faces] == [(event.id, b"of an unknown visitor")]
         assert len(history.health("works/a", from_ms=0, to_ms=2**50, most=9)) == 1
         broker.close()
         wait_until(lambda: hub.broker.state == "disconnected", "the loss")
@@ -59,8 +59,8 @@ def test_messages_reach_hub_and_history(tmp_path: Path, history: History) -> Non
 
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_a_lasting_session_brings_what_came_while_nobody_listened(tmp_path: Path, protocol: str) -> None:
-    """QoS 1 waits at the broker for the name that asked for it, and for no other."""
+def test_persistent_session_receives_missed_events(tmp_path: Path, protocol: str) -> None:
+    """The broker stores QoS 1 messages for the name of the session only."""
     with Mosquitto(tmp_path) as broker:
         mqtt = config_for(broker, protocol=protocol)
         doors, channels = Topics("works", "+"), [Channel.EVENTS]

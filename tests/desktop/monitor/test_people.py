@@ -20,7 +20,7 @@ from edge.demo.run_demo import FOLDER
 
 @pytest.fixture
 def people(tmp_path: Path, photo: Callable[[str], BgrImage]) -> Path:
-    """The bundled person with a photo of somebody else and one of nobody, another person, and a stray photo."""
+    """The bundled person with a photo of another person and a damaged one, a second person, and a stray photo."""
     folder = tmp_path / "people"
     shutil.copytree(FOLDER / "people", folder)
     (folder / "joe <b>").mkdir()
@@ -33,14 +33,14 @@ def people(tmp_path: Path, photo: Callable[[str], BgrImage]) -> Path:
 
 @pytest.fixture
 def client(people: Path, history: History) -> TestClient:
-    """A page whose folder has been reviewed."""
+    """A client; the folder has been reviewed."""
     reviewer = PeopleReviewer(people)
     reviewer.start()
     wait_until(lambda: not reviewer.busy, "the review", 30)
     return monitor_client(history, routes=people_routes(reviewer))
 
 
-def test_every_photo_is_shown_with_what_became_of_it(client: TestClient) -> None:
+def test_every_photo_shown_with_its_result(client: TestClient) -> None:
     page = client.get("/people").text
     assert "unlike the person&#39;s other photos" in page
     assert "truncated" in page
@@ -49,14 +49,14 @@ def test_every_photo_is_shown_with_what_became_of_it(client: TestClient) -> None
     assert "2 of 4 usable" in page
 
 
-def test_thresholds_say_that_lower_is_stricter_and_who_is_nearest(client: TestClient) -> None:
+def test_thresholds_and_nearest_person_shown(client: TestClient) -> None:
     page = client.get("/people").text
     assert "lower is stricter" in page
     assert "joe &lt;b&gt;, distance" in page
     assert "<b>, distance" not in page
 
 
-def test_people_are_found_by_name_and_by_what_is_doubtful(client: TestClient) -> None:
+def test_search_by_name_and_by_doubtful_photos(client: TestClient) -> None:
     assert "1 person" in client.get("/people?q=obama").text
     doubtful = client.get("/people?doubt=1").text
     assert "1 person" in doubtful
@@ -65,17 +65,17 @@ def test_people_are_found_by_name_and_by_what_is_doubtful(client: TestClient) ->
     assert client.get("/people?page=999&q=%00").status_code == 200
 
 
-def test_faces_are_given_by_number_and_nothing_else_of_the_folder(client: TestClient) -> None:
+def test_only_numbered_faces_are_accessible(client: TestClient) -> None:
     first = client.get("/people/photo/0.jpg")
     assert first.content.startswith(b"\xff\xd8\xff")
     for other in ("999", "-1", "0.jpg/../../barack-obama/obama2"):
         assert client.get(f"/people/photo/{other}.jpg").status_code == 404
 
 
-def test_a_folder_that_cannot_be_read_is_told_on_the_page(client: TestClient, people: Path) -> None:
-    """And the last review stays."""
+def test_error_of_the_folder_shown_on_the_page(client: TestClient, people: Path) -> None:
+    """With the result of the last review."""
     (people / "joe <b>" / "person.toml").write_text("nmae = 'x'")
     csrf = csrf_of(client.get("/people").text)
     assert client.post("/people", data={"csrf": csrf}, headers=ORIGIN).status_code == 303
-    wait_until(lambda: "known are id, name" in client.get("/people").text, "the trouble")
+    wait_until(lambda: "known are id, name" in client.get("/people").text, "the error")
     assert "2 of 4 usable" in client.get("/people").text

@@ -1,4 +1,4 @@
-"""Checks of every request: who is let in, from which page, by which name; headers of every answer."""
+"""Checks of every request (sign-in, origin, host name), and headers of every response."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from threshold_tools.monitor.sessions import MAX_FAILURES, OneTimeCode
 
 @pytest.fixture
 def open_client(history: History) -> Callable[..., TestClient]:
-    """A client; with a token if one is named."""
+    """Makes a client; with a token, sign-in is required."""
     return partial(monitor_client, history)
 
 
 @pytest.mark.parametrize("path", ["/", "/events", "/health", "/releases", "/api/events", "/stream?x=1"])
-def test_nothing_is_shown_without_the_token(open_client: Callable[..., TestClient], path: str) -> None:
-    """A person is led to the sign-in page, a script is told plainly."""
+def test_pages_and_data_need_a_session(open_client: Callable[..., TestClient], path: str) -> None:
+    """A browser is redirected to the sign-in page; a script gets a 401."""
     client = open_client(TOKEN)
     assert client.get(path).status_code == 401
     answer = client.get(path, headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
 
 
-def test_the_token_opens_a_session_that_signing_out_ends(open_client: Callable[..., TestClient]) -> None:
-    """The cookie is for this site and no script."""
+def test_session_from_sign_in_to_sign_out(open_client: Callable[..., TestClient]) -> None:
+    """The cookie is for this site only, and hidden from scripts."""
     client = open_client(TOKEN)
     assert sign_in(client, "wrong-wrong-wrong-wrong") == 403
     assert sign_in(client, TOKEN) == 303
@@ -42,7 +42,7 @@ def test_the_token_opens_a_session_that_signing_out_ends(open_client: Callable[.
 
 
 def test_sign_in_link_works_once(history: History) -> None:
-    """The code in the address of a GET opens nothing, so that previews and logs of addresses cannot use it."""
+    """Only a POST accepts the code, so previews of the link cannot use it up."""
     code = OneTimeCode(time.monotonic())
     client = monitor_client(history, TOKEN, code=code)
     assert client.get(f"/login?code={code.text}").status_code == 200
@@ -58,8 +58,8 @@ def test_monitor_without_a_link_accepts_no_code(history: History) -> None:
     assert sign_in(client, TOKEN) == 429
 
 
-def test_guessing_tokens_is_slowed_down(open_client: Callable[..., TestClient]) -> None:
-    """After some wrong ones not even the right one is looked at for a while."""
+def test_wrong_tokens_throttled(open_client: Callable[..., TestClient]) -> None:
+    """After some wrong tokens, even the right one is rejected for a while."""
     client = open_client(TOKEN)
     assert [sign_in(client, f"wrong-wrong-wrong-{i}") for i in range(MAX_FAILURES)] == [403] * MAX_FAILURES
     assert sign_in(client, TOKEN) == 429
@@ -69,31 +69,31 @@ def test_guessing_tokens_is_slowed_down(open_client: Callable[..., TestClient]) 
     "host",
     ["evil.example", "127.0.0.1.evil.example", "10.0.0.7", "", "[::1", "user@127.0.0.1", "127.0.0.1:x", "127.0.0.1\t"],
 )
-def test_another_name_for_this_machine_is_not_served(open_client: Callable[..., TestClient], host: str) -> None:
+def test_unknown_host_name_rejected(open_client: Callable[..., TestClient], host: str) -> None:
     """A page of evil.example that resolves to 127.0.0.1 (DNS rebinding)."""
     assert open_client().get("/", headers={"Host": host}).status_code == 421
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1/login?", "127.0.0.1:80/static/?", "127.0.0.1/login#", "[::1]:80:90"])
-def test_host_headers_with_a_path_refused(open_client: Callable[..., TestClient], host: str) -> None:
-    """starlette 1.0.0 read the path of the request from it, so that any page looked like the sign-in page."""
+def test_host_header_with_a_path_rejected(open_client: Callable[..., TestClient], host: str) -> None:
+    """starlette 1.0.0 read the request path from it, so that every page looked like the sign-in page."""
     assert open_client(TOKEN).get("/", headers={"Host": host}).status_code == 421
 
 
-def test_two_host_headers_refused(open_client: Callable[..., TestClient]) -> None:
-    """The guard could read one and the router the other."""
+def test_two_host_headers_rejected(open_client: Callable[..., TestClient]) -> None:
+    """The check could read one of them, and the router the other."""
     assert open_client().get("/", headers=[("Host", "127.0.0.1"), ("Host", "evil.example")]).status_code == 421
 
 
-def test_paths_open_without_a_token(open_client: Callable[..., TestClient]) -> None:
-    """The sign-in page and its looks, nothing that only begins like them."""
+def test_paths_without_sign_in(open_client: Callable[..., TestClient]) -> None:
+    """The sign-in page and static files, and no path that only begins like them."""
     client = open_client(TOKEN)
     assert [client.get(path).status_code for path in ("/login", "/static/monitor.css")] == [200, 200]
     assert [client.get(path).status_code for path in ("/loginx", "/login/x", "/staticx", "/")] == [401] * 4
 
 
 @pytest.mark.parametrize("host", ["localhost:8450", "127.0.0.1", "[::1]:8450", OWN_NAME])
-def test_its_own_names_are_served(open_client: Callable[..., TestClient], host: str) -> None:
+def test_allowed_host_names(open_client: Callable[..., TestClient], host: str) -> None:
     """With and without a port."""
     assert open_client().get("/", headers={"Host": host}).status_code == 200
 
@@ -102,10 +102,10 @@ def test_its_own_names_are_served(open_client: Callable[..., TestClient], host: 
     ("origin", "csrf", "code"),
     [("http://evil.example", True, 403), ("null", True, 403), ("", True, 403), ("http://127.0.0.1", False, 403)],
 )
-def test_a_form_of_another_page_is_refused(
+def test_form_of_another_site_rejected(
     open_client: Callable[..., TestClient], origin: str, csrf: bool, code: int
 ) -> None:
-    """Without our Origin, or without the token of our form."""
+    """Because its Origin differs, or its form token is wrong."""
     client = open_client(TOKEN)
     sign_in(client, TOKEN)
     data = {"csrf": csrf_of(client.get("/").text)} if csrf else {"csrf": "0"}
@@ -113,8 +113,8 @@ def test_a_form_of_another_page_is_refused(
     assert client.get("/").status_code == 200
 
 
-def test_a_form_that_is_too_large_or_no_text_is_refused(open_client: Callable[..., TestClient]) -> None:
-    """It is never held whole."""
+def test_oversized_or_malformed_form_rejected(open_client: Callable[..., TestClient]) -> None:
+    """Reading stops at the limit."""
     client = open_client()
     headers = ORIGIN | {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/logout", content=b"a=" + b"x" * 300_000, headers=headers).status_code == 413
@@ -123,8 +123,8 @@ def test_a_form_that_is_too_large_or_no_text_is_refused(open_client: Callable[..
     assert client.put("/", headers=headers).status_code == 405
 
 
-def test_every_answer_forbids_inline_scripts_and_framing(open_client: Callable[..., TestClient]) -> None:
-    """Also refusals; and no page has an inline script, style or handler."""
+def test_inline_scripts_and_framing_forbidden(open_client: Callable[..., TestClient]) -> None:
+    """In every response, also in errors; and no page has an inline script, style or handler."""
     client = open_client()
     for path in ("/", "/events", "/health", "/releases", "/nowhere", "/static/monitor.css"):
         answer = client.get(path)

@@ -1,4 +1,4 @@
-"""The server's limits of connections, on real sockets."""
+"""Connection limits of the server, on real sockets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from threshold_tools.monitor.server import HEAD_S, MAX_PER_ADDRESS, MonitorServe
 
 @contextmanager
 def served(head_s: float = HEAD_S) -> Iterator[tuple[str, int]]:
-    """A small application on a real socket, in the monitor's server; its address."""
+    """Runs a small application in the server; yields its address."""
     app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
     with ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -30,14 +30,14 @@ def served(head_s: float = HEAD_S) -> Iterator[tuple[str, int]]:
 
 
 def answered(address: tuple[str, int]) -> bytes:
-    """The first line of an answer on a connection of its own."""
+    """The first line of a response on a new connection."""
     with socket.create_connection(address, 5) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         return client.makefile("rb").readline().strip()
 
 
 def ended(client: socket.socket) -> bool:
-    """Wait for the other end to close a connection on which it has sent nothing."""
+    """Wait until the server closes a connection without a response."""
     client.settimeout(10)
     try:
         return client.recv(1) == b""
@@ -45,8 +45,8 @@ def ended(client: socket.socket) -> bool:
         return True
 
 
-def test_half_open_requests_shut_nobody_out() -> None:
-    """210 requests without an end, of the same address: the oldest are closed, and a whole one is answered."""
+def test_half_open_requests_do_not_block_others() -> None:
+    """Of 210 unfinished requests of one address the oldest are closed, and a complete one gets its response."""
     with served() as address, ExitStack() as stack:
         for _ in range(210):
             client = stack.enter_context(socket.create_connection(address, 5))
@@ -54,8 +54,8 @@ def test_half_open_requests_shut_nobody_out() -> None:
         assert answered(address) == b"HTTP/1.1 200 OK"
 
 
-def test_request_head_that_never_ends() -> None:
-    """Its time runs from the first byte, and also on a connection that has been answered before."""
+def test_unfinished_request_head_times_out() -> None:
+    """Its timeout starts with the first byte, also on a connection that was used before."""
     with served(head_s=0.05) as address:
         with socket.create_connection(address, 5) as client:
             client.sendall(b"GET / HTTP/1.1\r\nX: ")
@@ -71,7 +71,7 @@ def test_request_head_that_never_ends() -> None:
 
 
 def test_idle_connections_of_one_address_bounded() -> None:
-    """Above a number new ones are closed, also where each has had its answer."""
+    """Above the limit new connections are closed, even if all others are idle."""
     with served(head_s=60) as address, ExitStack() as stack:
         for _ in range(MAX_PER_ADDRESS):
             client = stack.enter_context(socket.create_connection(address, 5))

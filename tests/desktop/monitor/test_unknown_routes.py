@@ -1,4 +1,4 @@
-"""The page of unknown visitors: which faces it shows, and what its forms do."""
+"""The page of unknown visitors: its faces and forms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_page_shows_stored_faces_only(page_for: Callable[..., UnknownPage], phot
 
 
 def test_group_shows_nearest_enrolled_person(page_for: Callable[..., UnknownPage], photo: Photo) -> None:
-    """By distance and limit, so that somebody known who is not recognised can be extended."""
+    """With distance and threshold, so that an operator can add photos of a person who is not recognised."""
     page = page_for()
     add_faces(page.store, jpeg(photo("obama2")), jpeg(photo("obama3"), brighter=0.8))
     wait_until(lambda: "Nearest enrolled person: barack-obama, distance 0." in page.text, "the review", 20)
@@ -36,14 +36,14 @@ def test_form_without_face_id_or_token_rejected(page_for: Callable[..., UnknownP
     assert len(page.store.faces.ungrouped) == 1
 
 
-def test_deleted_faces_are_gone_and_noted(page_for: Callable[..., UnknownPage], photo: Photo) -> None:
+def test_faces_deleted_and_noted(page_for: Callable[..., UnknownPage], photo: Photo) -> None:
     page = page_for()
     add_faces(page.store, jpeg(photo("biden")), jpeg(photo("astronaut")))
-    gone, stays = page.store.faces.ungrouped
-    assert page.post(act="delete", face=gone.key) == 303
+    deleted, stays = page.store.faces.ungrouped
+    assert page.post(act="delete", face=deleted.key) == 303
     assert [face.key for face in page.store.faces.ungrouped] == [stays.key]
-    assert not gone.path.exists()
-    assert not is_cached(gone.assessment.vector, page.store)
+    assert not deleted.path.exists()
+    assert not is_cached(deleted.assessment.vector, page.store)
     wait_until(lambda: bool(page.history.notes(1)), "the note")
     assert page.history.notes(1)[0].what == "1 face from works/front deleted"
     assert "1 face from works/front deleted" in page.text

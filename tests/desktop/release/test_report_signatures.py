@@ -1,4 +1,4 @@
-"""Release reports that a door has signed, and what `threshold sync status` says of them."""
+"""Release reports signed by doors, and their verification in `threshold sync status`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def status(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def door_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Signing keys of two doors, by the script that makes them."""
+    """Signing keys of two doors, made by keys.sh."""
     folder = tmp_path_factory.mktemp("door-keys")
     for door in ("front", "back"):
         subprocess.run([KEYS_SH, folder, "signing", door], check=True, capture_output=True)
@@ -66,23 +66,23 @@ def signed_by(door: str, folder: Path, payload: bytes, channel: Channel = Channe
     ],
     ids=["own", "stripped", "another key", "another door", "another type", "altered"],
 )
-def test_release_reports_count_if_the_door_signed_them(
+def test_only_reports_signed_by_the_door_count(
     door_keys: Path, forge: Callable[[Path], bytes], signature: str, ok: bool
 ) -> None:
-    """Where the door's key is known; a broker can forge every other report."""
+    """If the key of the door is known. A broker can forge all other reports."""
     roll = SiteReports(12, (), 0.0, 100.0, read_keys(door_keys))
     payload = forge(door_keys)
     record = decode(Channel.RELEASE, payload)
     roll.update(Message("", Topics(SITE, "front"), Channel.RELEASE, payload, record, "", True), 100.0)
     (door,) = roll.site().doors
     assert (door.signature, door.ok) == (signature, ok)
-    assert ("cannot be trusted" in door.reason) is not ok
+    assert ("do not trust it" in door.reason) is not ok
 
 
 @needs_openssl
 @pytest.mark.parametrize(("sign", "signature"), [(True, "signed, not checked"), (False, "unsigned")])
 def test_release_report_of_a_door_without_a_known_key(door_keys: Path, sign: bool, signature: str) -> None:
-    """It counts as ever, and `status` says what it rests on."""
+    """It counts, and `status` shows whether it is signed."""
     roll = SiteReports(12, (), 0.0, 100.0)
     payload = signed_by("front", door_keys, REPORT) if sign else REPORT
     record = decode(Channel.RELEASE, payload)
@@ -93,8 +93,8 @@ def test_release_report_of_a_door_without_a_known_key(door_keys: Path, sign: boo
 
 @needs_mosquitto
 @needs_openssl
-def test_status_verifies_what_a_door_reports(door_keys: Path, tmp_path: Path) -> None:
-    """From a door's own publisher to the operator's line."""
+def test_status_verifies_the_report_of_a_running_door(door_keys: Path, tmp_path: Path) -> None:
+    """From the publisher of a door to the line that the operator reads."""
     with Mosquitto(tmp_path) as broker:
         config = config_for(broker, signing_key=str(door_keys / "front.signing.key"))
         options = ("--broker", broker.url, "--site", SITE)
@@ -109,4 +109,4 @@ def test_status_verifies_what_a_door_reports(door_keys: Path, tmp_path: Path) ->
         assert "(report verified)" in ran.stdout
         ran = status(*options, "--door-keys", str(tmp_path))
         assert ran.returncode != 0
-        assert "holds no DOOR.signing.pub" in ran.stderr
+        assert "contains no DOOR.signing.pub" in ran.stderr

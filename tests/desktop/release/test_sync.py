@@ -14,7 +14,9 @@ import msgspec
 import pytest
 from support.monitor_fleet import FleetPublisher, a_release, a_status
 from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
+from support.pty_stream import PtyStream
 from support.release_signer import Door, gallery_bytes, holds, mqtt_source, vector
+from threshold_tools.release.cli import main
 from threshold_tools.release.site_status import SiteReports, forget_door, reporting_doors
 
 from edge.core.config import MqttConfig
@@ -87,7 +89,7 @@ def fleet(broker: Mosquitto) -> Iterator[FleetPublisher]:
         yield made
 
 
-def test_keys_are_encrypted_and_for_their_owner_alone(repo: Path) -> None:
+def test_keys_encrypted_and_private_to_their_owner(repo: Path) -> None:
     keys = sorted((repo / "keys").iterdir())
     assert [path.name for path in keys] == ["root-1.pem", "snapshot-1.pem", "targets-1.pem", "timestamp-1.pem"]
     for path in keys:
@@ -95,20 +97,20 @@ def test_keys_are_encrypted_and_for_their_owner_alone(repo: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_short_password_is_taken_with_a_word_of_warning(tmp_path: Path) -> None:
+def test_short_password_accepted_with_a_warning(tmp_path: Path) -> None:
     ran = sync("init", str(tmp_path / "new"), password="short")
     assert ran.code == 0
-    assert "5 characters is easily guessed" in ran.err
+    assert "5 characters is easy to guess" in ran.err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "password", "code", "said"),
+    ("arguments", "password", "code", "error"),
     [
-        (["init", "{repo}"], PASSWORD, 2, "is a repository already"),
+        (["init", "{repo}"], PASSWORD, 2, "is already a repository"),
         (["init", "{new}"], None, 2, "THRESHOLD_KEY_PASSWORD"),
-        (["init", "{new}", "--threshold", "3", "--signers", "2"], PASSWORD, 2, "at least as many --signers"),
+        (["init", "{new}", "--threshold", "3", "--signers", "2"], PASSWORD, 2, "needs at least 3 --signers, not 2"),
         (["publish", "{new}", "--gallery", "{gallery}"], PASSWORD, 2, "no repository; make one with"),
-        (["publish", "{repo}"], PASSWORD, 2, "a first release needs a gallery"),
+        (["publish", "{repo}"], PASSWORD, 2, "the first release needs --gallery"),
         (
             ["publish", "{repo}", "--gallery", "{repo}/absent"],
             PASSWORD,
@@ -117,7 +119,12 @@ def test_a_short_password_is_taken_with_a_word_of_warning(tmp_path: Path) -> Non
         ),
         (["publish", "{repo}", "--gallery", "{repo}/root.json"], PASSWORD, 2, "damaged or not a gallery"),
         (["publish", "{repo}", "--gallery", "{gallery}"], "another password", 2, "this password does not open"),
-        (["publish", "{repo}", "--gallery", "{gallery}", "--broker", "mqtt://127.0.0.1:1"], PASSWORD, 2, "go together"),
+        (
+            ["publish", "{repo}", "--gallery", "{gallery}", "--broker", "mqtt://127.0.0.1:1"],
+            PASSWORD,
+            2,
+            "need each other",
+        ),
         (
             ["publish", "{repo}", "--gallery", "{gallery}", "--broker", "mqtt://127.0.0.1:1", "--site", "s"],
             PASSWORD,
@@ -128,26 +135,26 @@ def test_a_short_password_is_taken_with_a_word_of_warning(tmp_path: Path) -> Non
             ["publish", "{repo}", "--gallery", "{gallery}", "--broker", "http://x", "--site", "s"],
             PASSWORD,
             2,
-            "is not of the form",
+            "must have the form",
         ),
         (["rollback", "{repo}", "--to", "7"], PASSWORD, 2, "no release 7; there are: none"),
         (["revoke-key", "{repo}", "ffff"], PASSWORD, 2, "no key"),
         (["status", "--broker", "mqtt://127.0.0.1:1", "--site", "s"], None, 1, "cannot be reached"),
-        (["export", "{repo}", "{new}"], None, 2, "nothing has been released yet"),
+        (["export", "{repo}", "{new}"], None, 2, "no release yet"),
     ],
 )
-def test_mistakes_end_in_one_clear_line(
-    tmp_path: Path, repo: Path, arguments: list[str], password: str | None, code: int, said: str
+def test_every_mistake_is_one_clear_line(
+    tmp_path: Path, repo: Path, arguments: list[str], password: str | None, code: int, error: str
 ) -> None:
     places = {"repo": repo, "new": tmp_path / "new", "gallery": gallery(tmp_path, [1, 2])}
     ran = sync(*(argument.format(**places) for argument in arguments), password=password)
-    assert (ran.code, said in ran.err) == (code, True), ran
+    assert (ran.code, error in ran.err) == (code, True), ran
     assert ran.err.strip().splitlines()[-1].startswith(("error: ", "sync.py: error: "))
 
 
 @needs_mosquitto
 def test_publish_removal_and_proof(tmp_path: Path, repo: Path, broker: Mosquitto) -> None:
-    """The whole round: two people, a door, a leaver gone from the door, from the broker, and from the door's list."""
+    """A person who is removed is deleted from the disk of the door, and comes back only with --bring-back."""
     to = ("--broker", broker.url, "--site", SITE)
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2]), *to).code == 0
     source = mqtt_source(MqttConfig(url=broker.url), SITE, "front")
@@ -158,14 +165,14 @@ def test_publish_removal_and_proof(tmp_path: Path, repo: Path, broker: Mosquitto
         wait_until(lambda: door.release == 2, "release 2")
         assert holds(tmp_path / "state", vector(2).tobytes()) == []
         ran = sync("rollback", repo, "--to", "1", *to)
-        assert (ran.code, "would bring back 1 people removed since: p000002" in ran.err) == (2, True)
+        assert (ran.code, "would bring back 1 person removed since: p000002" in ran.err) == (2, True)
         assert sync("rollback", repo, "--to", "1", "--bring-back", *to).code == 0
         wait_until(lambda: door.release == 3, "release 3")
         assert holds(tmp_path / "state", vector(2).tobytes())
 
 
 @needs_mosquitto
-def test_keys_can_be_rotated_and_revoked_while_doors_run(tmp_path: Path, repo: Path, broker: Mosquitto) -> None:
+def test_keys_rotated_and_revoked_while_doors_run(tmp_path: Path, repo: Path, broker: Mosquitto) -> None:
     to = ("--broker", broker.url, "--site", SITE)
     root = (repo / "root.json").read_bytes()
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2]), *to).code == 0
@@ -176,12 +183,12 @@ def test_keys_can_be_rotated_and_revoked_while_doors_run(tmp_path: Path, repo: P
         listed = sync("keys", repo).out.split()
         first = listed[listed.index("targets:") + 3]
         ran = sync("revoke-key", repo, first[:10], *to)
-        assert (ran.code, f"targets: {first[:12]} is trusted no longer" in ran.err) == (0, True)
-        (repo / "keys" / "root-1.pem").rename(tmp_path / "root-1.pem")  # to the safe
+        assert (ran.code, f"targets: key {first[:12]} replaced by" in ran.err) == (0, True)
+        (repo / "keys" / "root-1.pem").rename(tmp_path / "root-1.pem")
         assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2, 3]), *to).code == 0
         wait_until(lambda: door.release == 2, "release 2")
         ran = sync("rotate", repo, "snapshot", *to)
-        assert (ran.code, "bring the folders that hold root's keys with --keys" in ran.err) == (2, True)
+        assert (ran.code, "add the folders with root keys by --keys" in ran.err) == (2, True)
         assert sync("rotate", repo, "root", "--keys", tmp_path, *to).code == 0
         assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to).code == 0
         wait_until(lambda: door.release == 3, "release 3")
@@ -196,12 +203,12 @@ def test_two_signers_of_three(tmp_path: Path) -> None:
     for number in (2, 3):
         (repo / "keys" / f"targets-{number}.pem").rename(stick / f"targets-{number}.pem")
     ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]))
-    assert (ran.code, "targets wants 2 of its 3 keys to sign, 1 are here" in ran.err) == (2, True)
+    assert (ran.code, "targets needs 2 of its 3 keys to sign, 1 are available" in ran.err) == (2, True)
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), "--keys", stick).code == 0
 
 
-def test_templates_in_repository_and_export_are_for_their_owner_alone(tmp_path: Path, repo: Path) -> None:
-    """--shared is for a web server, or a stick whose file system keeps owners."""
+def test_repository_and_export_private_to_their_owner(tmp_path: Path, repo: Path) -> None:
+    """With --shared other accounts, such as a web server, may read the export."""
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
     assert sync("export", repo, tmp_path / "stick", password=None).code == 0
     for folder in (repo, repo / "pieces", tmp_path / "stick"):
@@ -212,7 +219,7 @@ def test_templates_in_repository_and_export_are_for_their_owner_alone(tmp_path: 
     assert {path.stat().st_mode & 0o444 for path in (tmp_path / "served").iterdir()} == {0o444}
 
 
-def test_a_release_by_usb_stick(tmp_path: Path, repo: Path) -> None:
+def test_release_by_usb_stick(tmp_path: Path, repo: Path) -> None:
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
     assert sync("export", repo, tmp_path / "stick", password=None).code == 0
     with Door(
@@ -221,23 +228,23 @@ def test_a_release_by_usb_stick(tmp_path: Path, repo: Path) -> None:
         wait_until(lambda: door.release == 1, "release 1")
 
 
-def test_models_and_gallery_must_belong_together(tmp_path: Path, repo: Path) -> None:
-    """A new embedder needs a gallery made anew, and the tool says how."""
+def test_models_with_a_gallery_of_another_embedder_refused(tmp_path: Path, repo: Path) -> None:
+    """A new embedder needs a new gallery; the error names the command for it."""
     models = default_folder()
     embedder = read_manifest(models).models["embedder"].sha256
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
     ran = tool("tools/push.py", repo, "--models", models)
-    assert (ran.code, "make the gallery again with these models by  threshold enroll" in ran.err) == (2, True)
+    assert (ran.code, "make it again with these models by  threshold enroll" in ran.err) == (2, True)
     matching = gallery(tmp_path, [1, 2], embedder)
     ran = tool("tools/push.py", repo, "--models", models, "--gallery", matching)
     assert (ran.code, "release 2: 2 people, 6 files" in ran.err) == (0, True), ran
     ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]))
-    assert (ran.code, "do not belong together" in ran.err) == (2, True)
+    assert (ran.code, "made with another embedder" in ran.err) == (2, True)
     ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1], embedder))
-    assert (ran.code, "release 3: 1 people, 6 files" in ran.err) == (0, True)
+    assert (ran.code, "release 3: 1 person, 6 files" in ran.err) == (0, True)
 
 
-def test_publishing_the_same_again_only_renews(tmp_path: Path, repo: Path) -> None:
+def test_publishing_the_same_files_renews_the_signatures(tmp_path: Path, repo: Path) -> None:
     same = gallery(tmp_path, [1, 2])
     assert "release 1: " in sync("publish", repo, "--gallery", same).err
     assert "release 1: " in sync("publish", repo, "--gallery", same).err
@@ -245,7 +252,7 @@ def test_publishing_the_same_again_only_renews(tmp_path: Path, repo: Path) -> No
     assert (repo / "metadata" / "3.timestamp.json").exists()
 
 
-def test_a_policy_that_no_door_could_read_is_not_published(tmp_path: Path, repo: Path) -> None:
+def test_malformed_policy_not_published(tmp_path: Path, repo: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text("[dors.front]\n")
     ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]), "--policy", policy)
@@ -254,7 +261,7 @@ def test_a_policy_that_no_door_could_read_is_not_published(tmp_path: Path, repo:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What `sync.py status` printed of one door."""
+    """One door in the output of `sync.py status --json`."""
 
     door: str
     release: int | None
@@ -263,21 +270,21 @@ class Shown:
 
 
 def status_of(broker: Mosquitto, *options: str, site: str = SITE) -> tuple[int, dict[str, Shown]]:
-    """Exit code and doors of `sync.py status`."""
+    """Exit code and doors of `sync.py status --json`."""
     ran = sync("status", "--broker", broker.url, "--site", site, "--json", *options, password=None)
     return ran.code, {shown.door: shown for shown in msgspec.json.decode(ran.out, type=list[Shown])}
 
 
 def mark_newest(fleet: FleetPublisher, release: int) -> None:
-    """Put the repository's timestamp on the broker, as far as `status` reads it."""
+    """Publish the part of timestamp.json that `status` reads."""
     timestamp = msgspec.json.encode({"signed": {"x-threshold-release": release}})
     fleet.enqueue_payload(repo_topic(SITE, "timestamp.json"), timestamp, retain=REPO_DELIVERY.retained)
     fleet.wait_for_acks()
 
 
 @needs_mosquitto
-def test_a_hostile_door_report_stays_one_printable_line(broker: Mosquitto, fleet: FleetPublisher) -> None:
-    """A door that writes terminal codes into its report cannot repaint the line of another door."""
+def test_hostile_door_report_is_one_printable_line(broker: Mosquitto, fleet: FleetPublisher) -> None:
+    """A door that sends terminal codes in its report cannot overwrite the line of another door."""
     mark_newest(fleet, 12)
     fleet.publish("back", a_release("back", 3, ok=False, detail="timestamp.json: expired"))
     paint = "12 people\x1b[1A\r\x1b[2Kok    back\x9b\u202e\x7f" + "x" * 5000
@@ -292,15 +299,32 @@ def test_a_hostile_door_report_stays_one_printable_line(broker: Mosquitto, fleet
 
 
 @needs_mosquitto
-@pytest.mark.parametrize("options", [[], ["--json"], ["--wait", "0.1"]], ids=["plain", "json", "wait"])
-def test_status_of_a_site_that_nobody_reports_on_fails(broker: Mosquitto, options: list[str]) -> None:
-    ran = sync("status", "--broker", broker.url, "--site", "homee", *options, password=None)
-    assert ran.code == 1
-    assert "no door of site 'homee' has ever reported" in ran.err
+def test_status_coloured_on_a_terminal(
+    broker: Mosquitto, fleet: FleetPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_newest(fleet, 12)
+    fleet.publish("back", a_release("back", 3))
+    fleet.publish("front", a_release("front", 12))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with PtyStream(100) as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert main(["status", "--broker", broker.url, "--site", SITE]) == 1
+        shown = terminal.read_terminal()
+    assert "\x1b[32mok  \x1b[0m  front" in shown
+    assert "\x1b[1;31mWAIT\x1b[0m  back" in shown
 
 
 @needs_mosquitto
-def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, fleet: FleetPublisher) -> None:
+@pytest.mark.parametrize("options", [[], ["--json"], ["--wait", "0.1"]], ids=["plain", "json", "wait"])
+def test_status_fails_for_a_site_without_reports(broker: Mosquitto, options: list[str]) -> None:
+    ran = sync("status", "--broker", broker.url, "--site", "homee", *options, password=None)
+    assert ran.code == 1
+    assert "no door of site 'homee' has reported" in ran.err
+
+
+@needs_mosquitto
+def test_status_counts_known_and_reporting_doors(broker: Mosquitto, fleet: FleetPublisher) -> None:
     mark_newest(fleet, 12)
     fleet.publish("front", a_release("front", 12))
     assert status_of(broker)[0] == 0
@@ -310,14 +334,12 @@ def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, 
     ran = sync("status", "--broker", broker.url, "--site", SITE, "--expect", "back", "front", password=None)
     assert ran.code == 1
     assert "4 doors known, 3 reporting, 1 up to date" in ran.out
-    assert "not there yet: back, side, yard" in ran.out
+    assert "not up to date: back, side, yard" in ran.out
 
 
 @needs_mosquitto
 @pytest.mark.parametrize("report", [a_release("front", 11), a_release("front", 12, ok=False)], ids=["old", "refused"])
-def test_status_fails_while_a_door_is_not_up_to_date(
-    broker: Mosquitto, fleet: FleetPublisher, report: ReleaseReport
-) -> None:
+def test_status_fails_while_a_door_is_outdated(broker: Mosquitto, fleet: FleetPublisher, report: ReleaseReport) -> None:
     mark_newest(fleet, 12)
     fleet.publish("front", report)
     assert status_of(broker)[0] == 1
@@ -325,8 +347,8 @@ def test_status_fails_while_a_door_is_not_up_to_date(
 
 
 @needs_mosquitto
-def test_status_hears_more_doors_than_a_queue_holds(tmp_path: Path) -> None:
-    """A broker drops retained messages beyond its queue's length only for a subscriber with QoS 1."""
+def test_status_of_more_doors_than_a_broker_queues(tmp_path: Path) -> None:
+    """A broker drops retained messages that exceed its queue, but only for a subscriber with QoS 1."""
     with Mosquitto(tmp_path, conf="allow_anonymous true\nmax_queued_messages 10\n") as broker:
         _report_from(broker, 100)
         code, shown = status_of(broker)
@@ -334,13 +356,13 @@ def test_status_hears_more_doors_than_a_queue_holds(tmp_path: Path) -> None:
 
 
 def kept(door: str, release: int | None, *, retained: bool = True) -> Message:
-    """A release report as the subscriber gives it."""
+    """A release report as the subscriber returns it."""
     record = a_release(door, release)
     return Message("", Topics(SITE, door), Channel.RELEASE, encode(record), record, "", retained)
 
 
-def test_listening_goes_on_while_kept_reports_arrive() -> None:
-    """Each retained report moves the end; a live one does not, or a busy door would keep `status` for ever."""
+def test_retained_reports_extend_the_wait() -> None:
+    """Live reports do not, because a busy door would then keep `status` running endlessly."""
     roll = SiteReports(12, (), 0.0, 100.0)
     for number in range(5):
         now_s = 100.0 + 0.9 * number
@@ -351,7 +373,7 @@ def test_listening_goes_on_while_kept_reports_arrive() -> None:
     assert (len(roll.site().doors), roll.site().complete) == (5, True)
 
 
-def test_waiting_ends_when_all_doors_are_up_to_date_or_time_is_up() -> None:
+def test_wait_ends_with_the_last_door_or_the_timeout() -> None:
     roll = SiteReports(12, ("back",), 60.0, 100.0)
     roll.update(kept("front", 11), 100.1)
     assert not roll.is_complete(102.0)
@@ -363,8 +385,8 @@ def test_waiting_ends_when_all_doors_are_up_to_date_or_time_is_up() -> None:
 
 @needs_mosquitto
 @pytest.mark.slow
-def test_status_listens_while_reports_still_arrive(broker: Mosquitto) -> None:
-    """More reports than come within a second are all heard, and the exit code speaks for all of them."""
+def test_status_of_five_thousand_doors(broker: Mosquitto) -> None:
+    """Reports that take longer than a second to arrive are all received and count for the exit code."""
     _report_from(broker, 5000)
     code, shown = status_of(broker)
     assert (code, len(shown)) == (0, 5000)
@@ -382,8 +404,8 @@ def _report_from(broker: Mosquitto, doors: int) -> None:
 
 
 @needs_mosquitto
-def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: FleetPublisher) -> None:
-    """Nothing retained is left of it; a door that is online, or that nobody knows, is refused."""
+def test_retired_door_deleted_from_the_broker(broker: Mosquitto, fleet: FleetPublisher) -> None:
+    """No retained message is left. A door that is online, or has never reported, is an error."""
     mark_newest(fleet, 12)
     fleet.publish("front", a_release("front", 12))
     fleet.publish("old", a_release("old", 3))
@@ -400,10 +422,10 @@ def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: FleetPublisher) -
 
 
 @needs_mosquitto
-def test_a_mistyped_site_is_refused_before_anything_changes(
+def test_mistyped_site_refused_before_any_change(
     tmp_path: Path, repo: Path, broker: Mosquitto, fleet: FleetPublisher
 ) -> None:
-    """The first site needs no door; a further one without a door needs --new-site."""
+    """The first site may be without doors; another one without doors needs --new-site."""
     to = ("--broker", broker.url, "--site")
     first = sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to, SITE)
     assert (first.code, f"warning: site '{SITE}': no door of this site" in first.err) == (0, True)
@@ -418,22 +440,22 @@ def test_a_mistyped_site_is_refused_before_anything_changes(
 
 
 @needs_mosquitto
-def test_rules_that_admit_nobody_are_named_when_published(
+def test_publish_names_rules_without_effect(
     tmp_path: Path, repo: Path, broker: Mosquitto, fleet: FleetPublisher
 ) -> None:
     fleet.publish("yard", a_release("yard", 1))
     policy = tmp_path / "policy.toml"
     policy.write_text(
-        '[groups]\nstaff = ["nobody-here"]\n\n'
+        '[groups]\nstaff = ["jane-doe"]\n\n'
         '[[doors.front.allow]]\ngroups = ["staff"]\n\n[[doors.back.allow]]\npeople = ["p000001"]\n'
     )
     people = gallery(tmp_path, [1, 2])
     ran = sync("publish", repo, "--gallery", people, "--policy", policy, "--broker", broker.url, "--site", SITE)
     assert ran.code == 0
     assert [line for line in ran.err.splitlines() if line.startswith("warning: ")] == [
-        "warning: the rules name nobody-here, but the gallery holds nobody of that id",
-        "warning: doors.front admits nobody of the gallery",
-        "warning: the rules have no table for door 'yard', which has reported: it will admit nobody",
+        "warning: the rules name jane-doe, but the gallery has no such person",
+        "warning: doors.front admits nobody in the gallery",
+        "warning: the rules have no table for door 'yard', which has reported: it denies everybody",
         "warning: no rule admits p000002 at any door",
     ]
     policy.write_text('[[doors."*".allow]]\npeople = ["*"]\n')

@@ -1,1 +1,1 @@
-"""The page for the fleet: what threshold monitor serves."""
+"""Web page of all doors: `threshold monitor`."""

@@ -1,4 +1,4 @@
-"""The web application: pages and data for doors, events, health and releases, and signing in."""
+"""The web application: pages and data of doors, events, health and releases, and the sign-in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from threshold_tools.monitor.sessions import CODE_S, SESSION_S, LoginThrottle, O
 
 log = logging.getLogger(__name__)
 
-MAX_EVENTS = 100  # of the history in one answer
+MAX_EVENTS = 100  # from the history, in one response
 MAX_HOURS = 24 * 31
 SMALL_POINTS, LARGE_POINTS = 48, 240  # of a plot
 HOUR_MS = 3_600_000
@@ -38,20 +38,20 @@ _VIEWS = {"/": "doors.html", "/events": "events.html", "/health": "health.html",
 
 @dataclass(frozen=True, slots=True)
 class MonitorContext:
-    """What the pages show, and who may look."""
+    """Data of the pages, and settings of the sign-in."""
 
     hub: Hub  # the doors and the latest events
     history: History  # earlier events and health
-    auth: AuthSettings  # who is let in
-    routes: Sequence[BaseRoute] = ()  # further routes, of people and unknown visitors
-    # called in the event loop when it runs
+    auth: AuthSettings  # sign-in and allowed hosts
+    routes: Sequence[BaseRoute] = ()  # more routes, such as people and unknown visitors
+    # called in the running event loop
     on_start: Callable[[asyncio.AbstractEventLoop], None] = field(default=lambda _: None)
     throttle: LoginThrottle = field(default_factory=LoginThrottle)  # of wrong tokens
     code: OneTimeCode | None = None  # of the sign-in link; None: there is no link
 
 
 def make_app(context: MonitorContext) -> Starlette:
-    """The application for a server or a test; Host must be an address or name that `context.auth` allows."""
+    """The application, for a server or a test."""
     routes = [
         *(Route(path, _view) for path in _VIEWS),
         Route("/doors/{site}/{door}", _door),
@@ -93,15 +93,15 @@ async def _view(request: Request) -> Response:
 async def _door(request: Request) -> Response:
     name, fleet = f"{request.path_params['site']}/{request.path_params['door']}", _context(request).hub.fleet
     if fleet.door(name) is None:
-        more = f" It may be one of {fleet.unlisted} that are not listed." if fleet.unlisted else ""
-        raise HTTPException(404, f"No door of this name is listed.{more}")
+        more = f" It may be one of the {fleet.unlisted} doors that are not listed." if fleet.unlisted else ""
+        raise HTTPException(404, f"No door of this name has reported.{more}")
     return render(request, "door.html", title=name)
 
 
 async def _stream(request: Request) -> Response:
     hub = _context(request).hub
     if hub.pages >= MAX_PAGES:
-        return PlainTextResponse("Too many pages are open.\n", 503)
+        return PlainTextResponse("Too many pages are open; close some.\n", 503)
     last_id = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
     return StreamingResponse(hub.stream(last_id), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
@@ -118,7 +118,7 @@ def _events(request: Request) -> Response:
 
 
 async def _health(request: Request) -> Response:
-    """Health series by name of the door: a fine one of the door in the query, or coarse ones of all."""
+    """Health samples by door: a fine series of the door in the query, or coarse ones of all doors."""
     door = request.query_params.get("door", "")
     names = [door] if door else [row.door for row in _context(request).hub.fleet.doors()]
     points = LARGE_POINTS if door else SMALL_POINTS
@@ -126,7 +126,7 @@ async def _health(request: Request) -> Response:
 
 
 def _health_series(request: Request, name: str, points: int) -> list[object]:
-    """A door's health of the last hours that are asked for: from the history, then the latest at full rate."""
+    """Health of a door in the requested hours: from the history, then the latest samples at full rate."""
     context, hours = _context(request), query_number(request, "hours", 1, MAX_HOURS) or 3
     now_ms = time.time_ns() // 1_000_000
     recent = context.hub.fleet.recent(name)
@@ -180,14 +180,14 @@ async def _logout(request: Request) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    title = {404: "Not found", 405: "Not this way"}.get(error.status_code, "This did not work")
+    title = {404: "Not found", 405: "Not allowed"}.get(error.status_code, "This did not work")
     text = error.detail if error.status_code in (404, 422) and "." in error.detail else title
     return render(request, "error.html", error.status_code, title=title, text=text)
 
 
 async def _server_error(_request: Request, error: Exception) -> Response:
     log.error("a page failed: %r", error)
-    return PlainTextResponse("This page failed; the log says why.\n", 500)
+    return PlainTextResponse("This page failed; see the log of the monitor.\n", 500)
 
 
 def _json(value: object) -> Response:

@@ -198,7 +198,7 @@ def _auth(arguments: argparse.Namespace) -> tuple[AuthSettings, str]:
 
 
 def _url(sock: socket.socket, https: bool) -> str:
-    """Address of the page; the name of this machine stands for "all addresses"."""
+    """Address of the page, with the name of this machine instead of an unspecified address."""
     host, port = sock.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = socket.gethostname()

@@ -88,7 +88,7 @@ class UnknownEnroller:
             return []
 
     def preview(self, faces: Sequence[StoredFace], person: str) -> EnrolResult:
-        """What an enrolment with these faces would change if all of them are accepted. Changes nothing."""
+        """Preview of an enrolment, if all of these faces are accepted; changes nothing."""
         people = self.reviewer.wait_for_result()
         if people is None:
             return EnrolResult(person, error=self.reviewer.error)

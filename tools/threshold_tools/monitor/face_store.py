@@ -1,8 +1,8 @@
-"""Faces of unknown visitors, kept in a folder for some days, and grouped by similarity.
+"""Stores faces of unknown visitors in a folder for some days, and groups them by similarity.
 
-The folder is the truth: DIR/<site>/<door>/<event id>.jpg, for its owner alone. A file that is deleted there by hand is
-forgotten with everything that was computed from it. Faces are assessed by the models and rules of enrolment, so that a
-grouped face is usable there; grouping is that of threshold cluster.
+Each face is a file FOLDER/<site>/<door>/<event id>.jpg that only its owner can read. After a file is deleted, the
+results computed from it are deleted, too. Faces are assessed by the models and rules of enrolment, so a grouped face
+can be enrolled. Groups are made as by threshold cluster.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 
 MAX_FACES = 2000  # the oldest are deleted first
 MAX_JPEG_BYTES = 256 * 1024
-_MAX_QUEUED = 200  # pictures that wait for the disk; more are dropped
-_RETENTION_S = 600.0  # the folder is scanned at least this often
+_MAX_QUEUED = 200  # faces waiting to be written; more are dropped
+_RETENTION_S = 600.0  # longest time between two scans of the folder
 _DAY_S = 86_400.0
-_TIMEOUT_S = 20.0  # for a scan to end
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of sites and doors, as door.toml allows them
+_TIMEOUT_S = 20.0  # of a scan when closing
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of sites and doors, as in door.toml
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,17 +47,17 @@ class StoredFace:
     key: str  # "site/door/event id"
     door: str  # "site/door"
     received_s: float  # when it was received, seconds since 1970 UTC
-    path: Path  # of the JPEG file
+    path: Path  # JPEG file
     digest: str  # `photo_key` of the file
-    assessment: PhotoAssessment  # what enrolment finds in it
+    assessment: PhotoAssessment  # assessment by the rules of enrolment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceGroups:
-    """All stored faces; in each tuple of faces the newest are first."""
+    """All stored faces; each tuple of faces is sorted, newest first."""
 
-    groups: tuple[tuple[StoredFace, ...], ...] = ()  # of two or more similar faces, the largest first
-    ungrouped: tuple[StoredFace, ...] = ()  # similar to no other
+    groups: tuple[tuple[StoredFace, ...], ...] = ()  # groups of two or more similar faces, largest first
+    ungrouped: tuple[StoredFace, ...] = ()  # not similar to another face
     unusable: tuple[StoredFace, ...] = ()  # rejected by enrolment
 
     @property
@@ -72,19 +72,19 @@ class FaceGroups:
 
 
 def door_names(faces: Sequence[StoredFace]) -> str:
-    """The doors of some faces, in words."""
+    """The names of the doors of some faces, for a sentence."""
     return ", ".join(sorted({face.door for face in faces}))
 
 
 class FaceStore(contextlib.AbstractContextManager["FaceStore"]):
-    """Stores and groups faces in its own thread; a context manager, may be used from any thread.
+    """Stores and groups faces in a thread of its own; a context manager. Thread-safe.
 
     Raises:
-        InputError: the folder cannot be made or used.
+        InputError: the folder cannot be created or written to.
     """
 
     def __init__(self, folder: Path, keep_days: float, *, now_s: Callable[[], float] = time.time) -> None:
-        self.folder = folder  # holds the files
+        self.folder = folder  # folder of the files
         self.keep_days = keep_days  # older faces are deleted
         self.faces = FaceGroups()  # as of the latest scan of the folder
         self.loaded = False  # whether the folder has been scanned
@@ -98,31 +98,31 @@ class FaceStore(contextlib.AbstractContextManager["FaceStore"]):
         try:
             make_private_folder(folder)
         except OSError as error:
-            raise InputError(f"{folder}: cannot be used for pictures ({error.strerror})") from error
+            raise InputError(f"{folder}: cannot store faces there ({error.strerror})") from error
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise InputError(f"{folder}: cannot be written to; name another folder for pictures")
+            raise InputError(f"{folder}: not writable; choose another folder for faces")
         self._thread = threading.Thread(target=self._run, name="face-store", daemon=True)
         self._thread.start()
 
     def add(self, face: FaceImage) -> None:
-        """Store a face; returns at once. Anything but a valid JPEG file of at most `MAX_JPEG_BYTES` is dropped."""
+        """Store a face, without waiting. Data other than a JPEG file of at most `MAX_JPEG_BYTES` is dropped."""
         if not (_NAME.fullmatch(face.door.site) and _NAME.fullmatch(face.door.door)) or len(face.jpeg) > MAX_JPEG_BYTES:
-            log.debug("%s: not a picture of a door", face.event_id)
+            log.debug("%s: not a face image of a door", face.event_id)
             return
         try:
             self._queue.put_nowait(face)
             self._wake.set()
         except queue.Full:
-            log.warning("pictures arrive faster than they are stored; one is dropped")
+            log.warning("faces arrive faster than they are stored; one was dropped")
 
     def delete(self, faces: Sequence[StoredFace]) -> None:
-        """Delete faces and everything that was computed from them; returns when that is done."""
+        """Delete faces and all results computed from them; returns when done."""
         for face in faces:
             face.path.unlink(missing_ok=True)
         self.regroup()
 
     def regroup(self) -> None:
-        """Store what was added, and scan the folder; returns when that is done."""
+        """Store the added faces, and scan the folder; returns when done."""
         with self._lock:
             while not self._queue.empty():
                 self._write(self._queue.get_nowait())
@@ -132,7 +132,7 @@ class FaceStore(contextlib.AbstractContextManager["FaceStore"]):
                 log.warning("%s: %s; retrying", self.folder, error.strerror or error)
 
     def close(self) -> None:
-        """Stop; closing twice does nothing."""
+        """Stop the thread; idempotent."""
         self._closed = True
         self._wake.set()
         self._thread.join(_TIMEOUT_S)
@@ -156,10 +156,10 @@ class FaceStore(contextlib.AbstractContextManager["FaceStore"]):
             make_private_folder(home)
             atomic_write(home / f"{face.event_id}.jpg", face.jpeg, private=True)
         except (ImageError, OSError) as error:
-            log.warning("a picture of %s/%s was dropped: %s", face.door.site, face.door.door, error)
+            log.warning("a face of %s/%s was dropped: %s", face.door.site, face.door.door, error)
 
     def _scan(self) -> None:
-        """Delete what is too old or too much, assess what is new, and group."""
+        """Delete the faces that exceed age or number, assess the new ones, and group all."""
         reader = self._reader = self._reader or PhotoSampler(ENROL_QUALITY)
         received_s = {path: path.stat().st_mtime for path in self.folder.glob("*/*/*.jpg")}
         files = sorted(received_s, key=lambda path: received_s[path], reverse=True)
@@ -188,7 +188,7 @@ class FaceStore(contextlib.AbstractContextManager["FaceStore"]):
 
 
 def _group(faces: Sequence[StoredFace], reader: PhotoSampler) -> FaceGroups:
-    """Group faces by density; `faces` and the results are in order of time, newest first."""
+    """Group faces by density; `faces` and the results are sorted by time, newest first."""
     usable = [face for face in faces if not face.assessment.rejection_reason]
     unusable = tuple(face for face in faces if face.assessment.rejection_reason)
     if not usable:

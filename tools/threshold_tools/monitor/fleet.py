@@ -1,6 +1,6 @@
-"""State of every door, from the doors' messages; pure. Bounded, because anybody may write to a broker.
+"""State of every door, from the messages of the doors; pure. Bounded, because any client may write to the broker.
 
-Everything here goes to a page, so texts are cut, and invisible characters and those that reverse text are replaced.
+Texts are shortened for the pages, and control, invisible and bidirectional characters are replaced.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import msgspec
 from edge.events.reasons import REASON_TEXTS, reason_meaning
 from edge.events.schema import Event, GalleryRef, Health, PresenceReport, Record, ReleaseReport, Status
 
-MAX_DOORS = 2000  # listed, as many as a browser's table can take; events of any door are taken
-MAX_COUNTED = 100_000  # doors beyond those, of which only the names are known
+MAX_DOORS = 2000  # doors in the list, limited by the table in the browser; events of all doors are accepted
+MAX_COUNTED = 100_000  # further doors, counted by name
 MAX_TEXT = 400  # characters
 MAX_NAME = 80
-MAX_LINES = 20  # of problems and stages
-RECENT = 90  # health samples kept at full rate: a quarter of an hour at one every ten seconds
+MAX_LINES = 20  # problems, and stages
+RECENT = 90  # health samples at full rate: a quarter of an hour at one per ten seconds
 _JOINERS = "\u200c\u200d"  # invisible, but needed in some scripts and in emoji
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as pages and history know it."""
+    """One event, for pages and history."""
 
-    n: int  # number in the order of arrival, across restarts
+    n: int  # number in order of arrival, also across restarts
     door: str  # "site/door"
     id: str
     kind: str
-    at_ms: int  # when it happened by the door's clock, milliseconds since 1970 UTC
-    received_ms: int  # when it was received
+    at_ms: int  # time by the clock of the door, milliseconds since 1970 UTC
+    received_ms: int  # time of receipt by the clock here
     who: str  # name, or ""
     person: str
     reason: str  # what the reason means, with the detail
@@ -42,7 +42,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthSample(msgspec.Struct, frozen=True, kw_only=True):
-    """One health report, in numbers. Milliseconds since 1970 UTC, by the clock here; medians of stages in ms."""
+    """Numbers of one health report. Time in milliseconds since 1970 UTC by the clock here; stage medians in ms."""
 
     at_ms: int
     fps: float
@@ -52,7 +52,7 @@ class HealthSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What a door runs; see ReleaseReport. `applied_ms`: milliseconds since 1970 UTC, None for no such instant."""
+    """Release of a door; see ReleaseReport. `applied_ms`: milliseconds since 1970 UTC; None: malformed or missing."""
 
     release: int | None
     applied_ms: int | None
@@ -64,10 +64,10 @@ class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One door; what it has not reported is None or ""."""
+    """One door. Fields that it has not reported are None or ""."""
 
     door: str
-    version: int  # rises with every change of any door
+    version: int  # increases with every change of any door
     status: str = ""  # "online", "offline", or "" if not reported
     reason: str = ""
     camera: str = ""
@@ -75,7 +75,7 @@ class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
     uptime_s: float | None = None
     health: HealthSample | None = None
     gallery: str = ""
-    somebody: bool | None = None  # whether somebody stands before it
+    somebody: bool | None = None  # whether a visitor is at the door
     last: EventRow | None = None
     release: ReleaseRow | None = None
 
@@ -91,13 +91,13 @@ class Fleet:
 
     @property
     def unlisted(self) -> int:
-        """How many doors are not listed, because there are `MAX_DOORS` others."""
+        """Number of doors that are not listed, because there are `MAX_DOORS` others."""
         return len(self._unlisted)
 
     def update(self, site: str, door: str, record: Record, received_ms: int, n: int) -> EventRow | None:
-        """Take in a door's message; returns the row of an event, numbered `n`, also of a door that is not listed.
+        """Process a message; returns the row of an event, numbered `n`, even if its door is not listed.
 
-        A message with a name longer than `MAX_NAME` is ignored.
+        Messages of doors with a name longer than `MAX_NAME` are ignored.
         """
         name = door_name(site, door)
         if max(len(site), len(door)) > MAX_NAME:
@@ -119,7 +119,7 @@ class Fleet:
         return row
 
     def restore(self, row: EventRow) -> None:
-        """Take in a door's last event from the history."""
+        """Set the last event of a door from the history."""
         if self._admit(row.door):
             self._replace(row.door, last=row)
 
@@ -139,7 +139,7 @@ class Fleet:
         return list(self._recent.get(name, ()))
 
     def _admit(self, name: str) -> bool:
-        """Whether a door is in the list, or there is room for it; counts those that are not."""
+        """Whether a door is in the list or fits into it; counts doors that do not fit."""
         if name in self._doors or len(self._doors) < MAX_DOORS:
             return True
         if len(self._unlisted) < MAX_COUNTED:
@@ -174,7 +174,7 @@ class Fleet:
 
 
 def door_name(site: str, door: str) -> str:
-    """The name of a door here, "site/door"."""
+    """Name of a door on the pages, "site/door"."""
     return f"{clean_text(site)}/{clean_text(door)}"
 
 
@@ -213,12 +213,12 @@ def release_row(report: ReleaseReport) -> ReleaseRow:
 
 
 def version_of(gallery: GalleryRef | None) -> str:
-    """Version of the gallery that a door reports, or ""."""
+    """Version of the gallery in a report, or ""."""
     return clean_text(gallery.version, MAX_NAME) if gallery else ""
 
 
 def clean_text(text: str, most: int = MAX_TEXT) -> str:
-    """Text that shows what it holds: cut, and without control, bidirectional and other invisible characters."""
+    """Shortened text, with control, bidirectional and other invisible characters replaced."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     if cut.isprintable():
         return cut
@@ -226,17 +226,17 @@ def clean_text(text: str, most: int = MAX_TEXT) -> str:
 
 
 def finite_float(value: float) -> float:
-    """A number that JSON, SQLite and a plot can hold, to four decimals."""
+    """A finite number for JSON, SQLite and plots, rounded to four decimals."""
     return round(value, 4) if math.isfinite(value) and abs(value) < 1e15 else 0.0
 
 
 def whole_number(value: int) -> int:
-    """A count that JSON, SQLite and JavaScript hold exactly."""
+    """A count that JSON, SQLite and JavaScript represent exactly."""
     return min(max(value, -(2**53)), 2**53)
 
 
 def unix_ms(at: str) -> int | None:
-    """An instant of the contract, milliseconds since 1970 UTC; None for the 99th of a month, which its form allows."""
+    """A time of the contract in milliseconds since 1970 UTC; None: not a date, such as the 99th of a month."""
     try:
         return round(datetime.datetime.fromisoformat(at).timestamp() * 1000)
     except (ValueError, OverflowError):

@@ -1,7 +1,7 @@
-"""What the monitor has received, in one SQLite file on the desktop: events, the health of every minute, and notes.
+"""Stores events, health samples of every minute, and audit notes in one SQLite file.
 
-Rows are written in batches by a thread, so that a slow disk delays no page; what was received in the last quarter of a
-second is lost if the machine loses power. Bounded by days and by rows. One monitor uses a file.
+A thread writes the rows in batches, so that a slow disk does not delay pages. A power failure can lose the rows of the
+last quarter of a second. Age and number of rows are limited. Only one monitor may use a file.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from threshold_tools.monitor.history_database import (
 log = logging.getLogger(__name__)
 
 BATCH_S = 0.25
-MAX_QUEUED = 20_000  # rows that wait for a disk that takes nothing; then the oldest are dropped, and counted
-RETENTION_MS = 600_000  # between two deletions of old rows
+MAX_QUEUED = 20_000  # rows waiting to be written; when full, the oldest are dropped and counted
+RETENTION_MS = 600_000  # time between two deletions of old rows
 _ADD_EVENT = "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_HEALTH = "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_NOTE = "INSERT INTO audit VALUES (?, ?, ?)"
@@ -41,12 +41,12 @@ WITH RECURSIVE known (door) AS (
     SELECT MIN(door) FROM event
     UNION ALL SELECT (SELECT MIN(door) FROM event WHERE door > known.door) FROM known WHERE known.door IS NOT NULL)
 SELECT body FROM event WHERE n IN (SELECT (SELECT MAX(n) FROM event WHERE door = known.door) FROM known)
-"""  # from door to door along the index (door, n), whatever lies between
+"""  # walks the index (door, n) from door to door, so its cost does not grow with the number of events
 
 
 @dataclass(frozen=True, slots=True)
 class AuditNote:
-    """Something that was done on the page: when (milliseconds since 1970 UTC), from which address, and what."""
+    """A change made on the page: time in milliseconds since 1970 UTC, address of the browser, and description."""
 
     at_ms: int
     who: str
@@ -54,7 +54,7 @@ class AuditNote:
 
 
 class _Insert(NamedTuple):
-    """A row that waits to be written, and when it was received, milliseconds since 1970 UTC."""
+    """A row to be written, and its time of receipt in milliseconds since 1970 UTC."""
 
     received_ms: int
     sql: str
@@ -62,15 +62,15 @@ class _Insert(NamedTuple):
 
 
 class History(contextlib.AbstractContextManager["History"]):
-    """The file; a context manager. `add_*` never wait; everything that reads may be called from any thread.
+    """The history file; a context manager. `add_*` do not block; reading methods may be called from any thread.
 
     Raises:
-        InputError: the file cannot be used, is not a history, or another monitor uses it.
+        InputError: the file cannot be used, is not a history, or is in use by another monitor.
     """
 
     def __init__(self, path: Path, retention: Retention, *, now_ms: int) -> None:
         self.path = path
-        self.dropped = 0  # rows that were not written because too many waited for the disk
+        self.dropped = 0  # number of rows dropped because too many waited to be written
         self._retention = retention
         self._now_ms = now_ms
         self._queue: deque[_Insert] = deque()
@@ -84,15 +84,17 @@ class History(contextlib.AbstractContextManager["History"]):
                 self._retention_due = apply_retention(self._db, retention, now_ms)
             except (OSError, sqlite3.DatabaseError) as error:
                 why = f"({error.strerror if isinstance(error, OSError) else error})"
-                raise InputError(f"{path}: the history cannot be used {why}; name another file, or move it") from error
-            # random, made with the file: the name of this monitor's session at a broker
+                raise InputError(
+                    f"{path}: cannot be used as a history {why}; choose another file, or move this one"
+                ) from error
+            # random, made with the file; names the persistent session at the broker
             (self.name,) = self._db.execute("SELECT name FROM monitor").fetchone()
             stack.pop_all()
         self._thread = threading.Thread(target=self._write, name="history")
         self._thread.start()
 
     def add_event(self, row: EventRow) -> None:
-        """Store an event; one that is there already, by door and id, changes nothing."""
+        """Store an event, unless one of the same door and id is stored."""
         values = (row.n, row.door, row.id, row.kind, row.received_ms, msgspec.json.encode(row))
         self._add(_Insert(row.received_ms, _ADD_EVENT, values))
 
@@ -104,23 +106,23 @@ class History(contextlib.AbstractContextManager["History"]):
         self._add(_Insert(sample.at_ms, _ADD_HEALTH, values))
 
     def add_note(self, note: AuditNote) -> None:
-        """Store what was done, and from where."""
+        """Store a note."""
         self._add(_Insert(note.at_ms, _ADD_NOTE, (note.at_ms, note.who, note.what)))
 
     def notes(self, most: int) -> list[AuditNote]:
-        """What was done last, newest first."""
+        """The latest notes, newest first."""
         with open_reader(self.path) as db:
             rows = db.execute("SELECT at_ms, who, what FROM audit ORDER BY at_ms DESC, rowid DESC LIMIT ?", (most,))
             return [AuditNote(*row) for row in rows.fetchall()]
 
     def last_number(self) -> int:
-        """The highest number of an event so far; 0: none."""
+        """Highest number of a stored event; 0: none."""
         with open_reader(self.path) as db:
             (last,) = db.execute("SELECT COALESCE(MAX(n), 0) FROM event").fetchone()
         return int(last)
 
     def events(self, most: int, *, before_n: int | None = None, door: str = "", kind: str = "") -> list[EventRow]:
-        """The latest events before a number, newest first; "" as door or kind means any."""
+        """The latest events before a number, newest first; "" matches any door or kind."""
         conditions: dict[str, int | str] = {"n < ?": 2**62 if before_n is None else before_n}
         conditions |= {"door = ?": door} if door else {}
         conditions |= {"kind = ?": kind} if kind else {}
@@ -128,11 +130,11 @@ class History(contextlib.AbstractContextManager["History"]):
         return self._events(query, *conditions.values(), most)
 
     def last_of_each_door(self) -> list[EventRow]:
-        """Every door's latest event."""
+        """The latest event of each door."""
         return self._events(_EACH_DOOR)
 
     def health(self, door: str, *, from_ms: int, to_ms: int, most: int) -> list[HealthSample]:
-        """A door's health, oldest first: means over `most` equal spans, the deepest outbox of each."""
+        """Health of a door, oldest first: means over `most` equal periods, and the highest outbox depth of each."""
         span = max((to_ms - from_ms) // SLOT_MS // max(most, 1), 1)
         with open_reader(self.path) as db:
             rows = db.execute(
@@ -152,7 +154,7 @@ class History(contextlib.AbstractContextManager["History"]):
         ]
 
     def close(self) -> None:
-        """Write what waits, and close. Closing twice does nothing."""
+        """Write the waiting rows, and close; idempotent."""
         self._ending.set()
         with self._changed:
             self._changed.notify()
@@ -175,13 +177,13 @@ class History(contextlib.AbstractContextManager["History"]):
 
     def _drop_oldest(self, rows: deque[_Insert]) -> None:
         if len(rows) > MAX_QUEUED and not self.dropped:
-            log.warning("%s: rows arrive faster than they are written; the oldest that wait are dropped", self.path)
+            log.warning("%s: rows arrive faster than they are written; the oldest waiting rows are dropped", self.path)
         while len(rows) > MAX_QUEUED:
             rows.popleft()
             self.dropped += 1
 
     def _write(self) -> None:
-        """The thread: collect rows for a while and write them at once; delete old ones in batches in between."""
+        """Write collected rows in batches, and delete old rows between batches; runs in the thread."""
         last_ms, batch = self._now_ms, deque[_Insert]()
         while not self._ending.is_set() or self._queue:
             with self._changed:
@@ -198,21 +200,21 @@ class History(contextlib.AbstractContextManager["History"]):
                 last_ms = self._now_ms
                 try:
                     self._retention_due = apply_retention(self._db, self._retention, self._now_ms)
-                except sqlite3.DatabaseError:  # the next batch logs it
+                except sqlite3.DatabaseError:  # writing the next batch fails, too, and logs it
                     self._retention_due = False
 
     def _safely(self, batch: deque[_Insert]) -> bool:
-        """Write a batch in one transaction; False: the disk does not take it."""
+        """Write a batch in one transaction; returns False if that failed."""
         try:
             with self._db:
                 for row in batch:
                     self._db.execute(row.sql, row.values)
         except sqlite3.DatabaseError as error:
             if not self._failing:
-                log.warning("%s: the history cannot be written (%s); the page goes on, retrying", self.path, error)
+                log.warning("%s: cannot write the history (%s); retrying, the page continues", self.path, error)
             self._failing = True
             return False
         if self._failing:
-            log.info("%s: the history is written again; %d rows were dropped since the start", self.path, self.dropped)
+            log.info("%s: writing the history works again; rows dropped since the start: %d", self.path, self.dropped)
             self._failing = False
         return True

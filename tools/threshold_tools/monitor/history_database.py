@@ -15,9 +15,9 @@ from typing import IO
 from edge.core.errors import InputError
 from edge.core.files import make_private_file
 
-SLOT_MS = 60_000  # one health sample of each door is kept for each span of this length
+SLOT_MS = 60_000  # one health sample of each door is stored per period of this length
 DAY_MS = 86_400_000
-BATCH_ROWS = 5000  # rows deleted at once, so that new rows never wait long
+BATCH_ROWS = 5000  # most rows deleted in one transaction, so that new rows are not delayed
 _APPLICATION_ID = 0x5468724D  # "ThrM"
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -31,7 +31,7 @@ CREATE TABLE monitor (name TEXT NOT NULL);
 PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;
 """
-# Added after the first version; a file that lacks them gets them when it is opened.
+# Added after the first version, and created in older files when they are opened.
 _ADDITIONS = """
 CREATE TABLE IF NOT EXISTS audit (at_ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS event_door ON event (door, n);
@@ -41,7 +41,7 @@ CREATE INDEX IF NOT EXISTS event_kind ON event (kind, n);
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much is kept: nothing older than `days`, and the latest `rows` events and `health_rows` samples."""
+    """Limits of the history: age in days, number of events, and number of health samples."""
 
     days: float
     rows: int
@@ -49,22 +49,22 @@ class Retention:
 
 
 def lock_history(path: Path) -> IO[str]:
-    """Lock a history until the result is closed. The lock is a file beside it: SQLite has its own locks on the history.
+    """Lock a history until the result is closed, by a file next to it (SQLite locks the history itself).
 
     Raises:
-        InputError: another monitor holds it.
-        OSError: it cannot be made.
+        InputError: another monitor has locked it.
+        OSError: the lock cannot be created.
     """
-    beside = path.with_name(f"{path.name}.lock")
-    make_private_file(beside)
-    lock = beside.open("r+")
+    lock_path = path.with_name(f"{path.name}.lock")
+    make_private_file(lock_path)
+    lock = lock_path.open("r+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = lock.read(20).strip() or "unknown"
         lock.close()
         raise InputError(
-            f"{path}: another monitor (process {holder}) writes this history; give each monitor its own --history FILE"
+            f"{path}: another monitor (process {holder}) uses this history; give each monitor its own --history FILE"
         ) from error
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
@@ -73,21 +73,23 @@ def lock_history(path: Path) -> IO[str]:
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open a history, with its tables; readable by its owner alone, because it holds who went where.
+    """Open a history and create its tables. Only the owner can read it, because it records who was where.
 
     Raises:
-        sqlite3.DatabaseError: it cannot be used, or is a file of something else.
+        sqlite3.DatabaseError: it cannot be used, or belongs to another program.
     """
-    with contextlib.suppress(OSError):  # SQLite's error is clearer
+    with contextlib.suppress(OSError):  # the error of SQLite is clearer
         make_private_file(path)
     db = sqlite3.connect(path, check_same_thread=False, timeout=5.0)
     try:
         (owner,) = db.execute("PRAGMA application_id").fetchone()
         (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if tables and owner != _APPLICATION_ID:
-            raise sqlite3.DatabaseError("a SQLite file of something else")
+            raise sqlite3.DatabaseError("a SQLite file of another program")
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the file
+        db.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # a power failure may lose the last batches, but does not damage the file
         db.execute("PRAGMA secure_delete = ON")
         if not tables:
             db.executescript(_SCHEMA)
@@ -101,7 +103,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def apply_retention(db: sqlite3.Connection, retention: Retention, now_ms: int) -> bool:
-    """Delete a batch of what is not to be kept; returns whether there may be more.
+    """Delete a batch of rows beyond the limits; returns whether there may be more.
 
     Raises:
         sqlite3.DatabaseError: the file cannot be written.
@@ -126,6 +128,6 @@ def apply_retention(db: sqlite3.Connection, retention: Retention, now_ms: int) -
 
 @contextlib.contextmanager
 def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads, for any thread."""
+    """A read-only connection, for any thread."""
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
         yield db

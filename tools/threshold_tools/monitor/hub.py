@@ -1,7 +1,7 @@
-"""Where the broker's messages meet the pages: one state, and a cursor into it for every open page.
+"""State of all doors, and a stream of its changes for each open page.
 
-A page is sent what changed since its last batch, so a page that is slow, or was away, costs no memory here and misses
-no state, only events older than the latest `RING`.
+A page receives the changes since its last batch. A slow or disconnected page therefore needs no memory here, and misses
+only events older than the latest `RING`.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from threshold_tools.monitor.fleet import MAX_DOORS, MAX_NAME, DoorRow, EventRow
 log = logging.getLogger(__name__)
 
 RING = 1000  # events kept for pages
-INITIAL_EVENTS = 200  # of them, for a page that starts
-BATCH_S = 0.05  # between two batches for a page
-HEARTBEAT_S = 15.0  # if nothing happens, so that both ends notice a dead connection
+INITIAL_EVENTS = 200  # events sent to a new page
+BATCH_S = 0.05  # shortest time between two batches for a page
+HEARTBEAT_S = 15.0  # without changes, so that both ends detect a dead connection
 MAX_PAGES = 64
-_MAX_IDS = 20_000  # events known by id, to recognise copies
+_MAX_IDS = 20_000  # event ids stored to detect duplicates
 
 
 class BrokerStatus(msgspec.Struct, frozen=True):
-    """State of the connection to the broker: "connecting", "connected" or "disconnected", and why."""
+    """State of the connection to the broker: "connecting", "connected" or "disconnected", and the reason."""
 
     state: str
     why: str
 
 
 class StreamBatch(msgspec.Struct, frozen=True):
-    """What a page is sent at once."""
+    """One message of the stream of a page."""
 
-    fresh: bool  # the first batch: the page forgets what it was sent before
-    events: list[EventRow]  # new ones, oldest first
-    doors: list[DoorRow]  # those that changed, whole
+    fresh: bool  # the first batch: the page discards its state
+    events: list[EventRow]  # new events, oldest first
+    doors: list[DoorRow]  # doors that changed
     broker: BrokerStatus | None  # None if unchanged
-    unlisted: int  # doors that are not listed, because there are too many
-    lost: int  # rows that the history could not store
+    unlisted: int  # number of doors that are not listed, because there are too many
+    lost: int  # rows that the history lost
 
 
 class Hub:
-    """Everything that pages show; belongs to the event loop's thread."""
+    """All data of the pages; used in the thread of the event loop only."""
 
     def __init__(self, last_n: int = 0, known: Iterable[EventRow] = ()) -> None:
-        """Start with the history: the number of its latest event, and its latest ones of all and of each door."""
+        """Start with the history: the number of its latest event, and its latest events, overall and of each door."""
         self.fleet = Fleet()  # the doors
         self.broker = BrokerStatus("connecting", "")  # state of the connection to the broker
-        self.pages = 0  # streams that are open
+        self.pages = 0  # number of open streams
         self._closed = False
         self._lost = 0
         self._boot = secrets.token_hex(4)
@@ -66,7 +66,7 @@ class Hub:
             self._append(row)
 
     def on_message(self, site: str, door: str, record: Record, received_ms: int) -> EventRow | None:
-        """Take in a door's message; returns the row of an event that was not known yet."""
+        """Process a message of a door; returns the row of a new event."""
         if isinstance(record, Event) and (door_name(site, door), clean_text(record.id, MAX_NAME)) in self._ids:
             return None
         all_listed = self.fleet.unlisted == 0
@@ -75,12 +75,14 @@ class Hub:
             self._n += 1
             self._append(row)
         if all_listed and self.fleet.unlisted:
-            log.warning("more than %d doors: the first ones are listed; the events of all are kept", MAX_DOORS)
+            log.warning(
+                "more than %d doors: only the first ones are listed; the events of all doors are stored", MAX_DOORS
+            )
         self._wake()
         return row
 
     def is_unknown(self, door: str, event_id: str) -> bool:
-        """Whether this is one of the latest events, of somebody unknown at this door."""
+        """Whether this is one of the latest events, and its visitor was unknown."""
         return any(row.id == event_id and row.door == door and row.kind == EventKind.UNKNOWN for row in self._ring)
 
     def set_broker(self, broker: BrokerStatus) -> None:
@@ -90,7 +92,7 @@ class Hub:
             self._wake()
 
     def set_lost(self, rows: int) -> None:
-        """Set the number of rows that the history could not store since the start."""
+        """Set the number of rows that the history has lost since the start."""
         if rows != self._lost:
             self._lost = rows
             self._wake()
@@ -105,7 +107,7 @@ class Hub:
         return list(self._ring)[-most:]
 
     async def stream(self, last_id: str) -> AsyncIterator[bytes]:
-        """Server-sent events for one page; `last_id` is that of the last one it has received, or ""."""
+        """Server-sent events for one page; `last_id`: id of the last one that it received, or ""."""
         boot, _, number = last_id.partition("-")
         fresh = not (boot == self._boot and number.isdigit() and len(number) < 18)
         after_n, version, broker, counts = 0 if fresh else int(number), 0, None, (0, 0)
@@ -115,11 +117,11 @@ class Hub:
                 changed = self._changed
                 events = self.latest(INITIAL_EVENTS) if fresh else self._events_after(after_n)
                 doors = self.fleet.doors(version)
-                news = self.broker if self.broker != broker else None
+                broker_now = self.broker if self.broker != broker else None
                 now = (self.fleet.unlisted, self._lost)
-                if events or doors or news or fresh or now != counts:
+                if events or doors or broker_now or fresh or now != counts:
                     after_n, version, broker, counts = self._n, self.fleet.version, self.broker, now
-                    body = msgspec.json.encode(StreamBatch(fresh, events, doors, news, *now))
+                    body = msgspec.json.encode(StreamBatch(fresh, events, doors, broker_now, *now))
                     yield b"id: %s-%d\ndata: %s\n\n" % (self._boot.encode(), after_n, body)
                     fresh = False
                     await asyncio.sleep(BATCH_S)
@@ -128,7 +130,7 @@ class Hub:
                     async with asyncio.timeout(HEARTBEAT_S):
                         await changed.wait()
                 except TimeoutError:
-                    yield b": still here\n\n"
+                    yield b": heartbeat\n\n"
         finally:
             self.pages -= 1
 

@@ -1,4 +1,4 @@
-"""From the broker to the hub: one thread that subscribes, and reconnects when the broker is back."""
+"""Subscribes to all doors in one thread, and passes their messages to the hub; reconnects with back-off."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from threshold_tools.monitor.hub import BrokerStatus, Hub
 log = logging.getLogger(__name__)
 
 CHANNELS = [channel for channel in Channel if channel is not Channel.OPEN]
-MAX_QUEUED = 2000  # messages between the threads; then the broker has to wait
-BATCH = 200  # messages taken in before pages get their turn
+MAX_QUEUED = 2000  # messages between the threads; when full, nothing is read from the broker
+BATCH = 200  # messages processed before the event loop continues with pages
 BACKOFF_S = (0.5, 10.0)
-REFUSED_RETRY_S = 30.0  # between tries when the broker refuses the connection
+REFUSED_RETRY_S = 30.0  # before the next attempt when the broker refuses the connection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceImage:
-    """A picture that a door has published beside an event."""
+    """A face image that a door has published with an event."""
 
     door: Topics
     event_id: str
@@ -42,12 +42,13 @@ class Listener:
     def __init__(
         self,
         mqtt: MqttConfig,
-        doors: Topics,  # whose topics to subscribe to
-        hub: Hub,  # receives every message, in its own thread
+        doors: Topics,  # doors to subscribe to; "+" matches all
+        hub: Hub,  # receives every message, in the thread of the event loop
         history: History,  # receives new events and health samples
         *,
-        session: str | None = None,  # name by which the broker keeps messages during an absence; None: it keeps nothing
-        on_face: Callable[[FaceImage], None] | None = None,  # gets pictures of unknown visitors, after their events
+        session: str
+        | None = None,  # name of a persistent session at the broker; None: messages during an absence are lost
+        on_face: Callable[[FaceImage], None] | None = None,  # receives face images of unknown visitors
     ) -> None:
         self._mqtt = mqtt
         self._doors = doors
@@ -59,15 +60,15 @@ class Listener:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)  # it may hang in a connect
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)  # a connect may block
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the thread; messages go to the hub in this loop."""
+        """Start the thread; the hub is called in this loop."""
         self._loop = loop
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; a connection that is being made is not waited for."""
+        """Stop, without waiting for a connection attempt."""
         self._stop.set()
         if (subscriber := self._subscriber) is not None:
             subscriber.stop()
@@ -119,7 +120,7 @@ class Listener:
             return
 
     def _drain(self) -> None:
-        """Take in a batch, in the hub's thread."""
+        """Process a batch, in the thread of the hub."""
         for _ in range(BATCH):
             try:
                 message, received_ns = self._inbox.get_nowait()
@@ -143,7 +144,7 @@ class Listener:
         self._call(self._drain)
 
     def _call(self, act: Callable[..., None], *arguments: object) -> None:
-        """Call something in the hub's thread."""
+        """Call a function in the thread of the hub."""
         assert self._loop is not None
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(act, *arguments)

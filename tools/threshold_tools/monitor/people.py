@@ -1,4 +1,4 @@
-"""The page of people: every photo with its result, each person's threshold, and who looks like whom."""
+"""The page of people: every photo with its result, thresholds, and look-alikes."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from threshold_tools.thresholds import LOOKALIKE_SHARE
 log = logging.getLogger(__name__)
 
 PAGE_SIZE = 40  # people
-_MAX_LOOSE = 50  # photos that belong to nobody
+_MAX_LOOSE = 50  # photos without a person
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeopleReview:
-    """The result of a review."""
+    """Result of a review."""
 
     folder: FolderReview  # every photo with its result
-    limits_sq: dict[str, float]  # thresholds of everybody enrolled by person id, squared distances; lower is stricter
+    limits_sq: dict[str, float]  # thresholds by person id, squared distances; lower is stricter
     centroids: FloatArray  # (N, D) float32 unit rows, in the order of `limits_sq`
-    thumbnails: tuple[bytes, ...]  # JPEG of each photo's face, by number
+    thumbnails: tuple[bytes, ...]  # JPEG of the face of each photo, by number
     numbers: dict[Path, int]  # number of each photo
 
     def nearest_to(self, vector: FloatArray, *, excluding: str = "") -> tuple[str, float] | None:
-        """Who but `excluding` is nearest to a (D,) unit vector, and the squared distance (lower: nearer)."""
+        """The nearest person to a (D,) unit vector except `excluding`, and the squared distance."""
         ids = list(self.limits_sq)
         rows = [row for row, person in enumerate(ids) if person != excluding]
         if not rows:
@@ -54,20 +54,20 @@ class PeopleReview:
         return ids[rows[nearest]], max(2 - 2 * float(likeness[nearest]), 0.0)
 
     def nearest_other(self, person: str) -> tuple[str, float] | None:
-        """Who of the others looks most like a person, and the squared distance; None if that person is not enrolled."""
+        """The most similar other person, and the squared distance; None if `person` is not enrolled."""
         if person not in self.limits_sq:
             return None
         return self.nearest_to(self.centroids[list(self.limits_sq).index(person)], excluding=person)
 
 
 class PeopleReviewer:
-    """Reviews a people folder in its own thread, when asked to."""
+    """Reviews a people folder in a thread of its own, on request."""
 
     def __init__(self, folder: Path, publisher: GalleryPublisher | None = None) -> None:
         self.folder = folder  # the people folder
-        self.result: PeopleReview | None = None  # the latest; None before the first
+        self.result: PeopleReview | None = None  # of the latest review; None before the first
         self.error = ""  # why the last review failed, or ""
-        self._publisher = publisher  # has the thresholds that the doors run; None: the embedder's table has them
+        self._publisher = publisher  # for the thresholds in use; None: those of the table of the embedder
         self._busy = threading.Lock()
 
     @property
@@ -81,12 +81,12 @@ class PeopleReviewer:
             threading.Thread(target=self._run, name="review", daemon=True).start()
 
     def start_first(self) -> None:
-        """Start a review if there was none."""
+        """Start a review if there was none yet."""
         if self.result is None and not self.error:
             self.start()
 
     def wait_for_result(self) -> PeopleReview | None:
-        """The latest result; without one a review is done now, which may take long. None: see `error`."""
+        """The latest result, after a first review if there was none. None: the review failed, see `error`."""
         if self.result is None:
             with self._busy:
                 if self.result is None:
@@ -124,7 +124,7 @@ def summarize_review(folder: FolderReview, kept_sq: Mapping[str, float]) -> Peop
 
 
 def people_routes(reviewer: PeopleReviewer) -> Sequence[BaseRoute]:
-    """The routes; the folder is reviewed when the page is first asked for."""
+    """The routes; the first request of the page starts a review."""
 
     def page(request: Request) -> Response:
         reviewer.start_first()
@@ -169,7 +169,7 @@ def people_routes(reviewer: PeopleReviewer) -> Sequence[BaseRoute]:
 
 
 def _select(folder: FolderReview, search: str, doubtful: bool) -> list[PersonFolder]:
-    """People whose name or id contains `search`; with `doubtful` only those with a rejected photo or a warning."""
+    """People whose name or id contains `search`; with `doubtful`, only people with rejected photos or warnings."""
     flagged = folder.rejections.people | folder.rejections.notes
     return [
         person
@@ -180,6 +180,6 @@ def _select(folder: FolderReview, search: str, doubtful: bool) -> list[PersonFol
 
 
 def _loose_photos(folder: FolderReview) -> list[tuple[str, str]]:
-    """Names of photos that belong to nobody, and why they were rejected."""
+    """Names of photos outside of a person's folder, and the reasons of their rejection."""
     known = {photo for person in folder.people for photo in person.photos}
     return [(path.name, why) for path, why in folder.rejections.photos.items() if path not in known][:_MAX_LOOSE]

@@ -1,4 +1,4 @@
-"""uvicorn with limited connections, which ends open streams when it stops."""
+"""A uvicorn server with limited connections, which ends open streams when it stops."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from edge.core.errors import InputError
 from threshold_tools.monitor.sessions import network_of
 
-HEAD_S = 10.0  # for a request line with its headers; a body has its own limit in security.py
-MAX_CONNECTIONS = 200  # in all; above it every request is answered with 503
-MAX_PER_ADDRESS = 100  # more than one person's pages need; above it new connections are closed
-MAX_HALF_OPEN = 16  # connections of one address that wait for a request; above it the oldest of them is closed
-GRACE_S = 1  # for answers under way at the end
+HEAD_S = 10.0  # timeout of a request line with its headers; security.py limits the body
+MAX_CONNECTIONS = 200  # of all addresses; above it, every request gets a 503
+MAX_PER_ADDRESS = 100  # above it, new connections are closed; the pages of one person need fewer
+MAX_HALF_OPEN = 16  # connections of one address without a complete request; above it, the oldest is closed
+GRACE_S = 1  # time for unfinished responses when stopping
 
 
 class MonitorServer(uvicorn.Server):
-    """Serves an application; `run` returns after a signal.
+    """Runs an application; `run` returns after a signal.
 
     Raises:
-        InputError: certificate and key cannot be used.
+        InputError: the certificate or the key cannot be used.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class MonitorServer(uvicorn.Server):
         *,
         cert: Path | None = None,  # PEM files, for https
         key: Path | None = None,
-        on_started: Callable[[], None],  # called in the event loop when connections are accepted
-        closing: Callable[[], None],  # called in the event loop when the server is to end, to end the streams
-        head_s: float = HEAD_S,  # longest time for the head of a request
+        on_started: Callable[[], None],  # called in the event loop when the server accepts connections
+        closing: Callable[[], None],  # called in the event loop before the server stops, to end the streams
+        head_s: float = HEAD_S,  # timeout of the head of a request
     ) -> None:
         config = uvicorn.Config(
             app,
@@ -57,7 +57,7 @@ class MonitorServer(uvicorn.Server):
         try:
             config.load()
         except (OSError, ssl.SSLError) as error:
-            raise InputError(f"{cert}, {key}: not a PEM certificate and its key ({error})") from error
+            raise InputError(f"{cert}, {key}: not a PEM certificate and its private key ({error})") from error
         super().__init__(config)
         self._on_started = on_started
         self._closing = closing
@@ -72,14 +72,14 @@ class MonitorServer(uvicorn.Server):
 
 
 class LimitedProtocol(H11Protocol):
-    """One connection to uvicorn, closed if its request head takes too long or its address holds too many.
+    """One connection, closed if its request head takes too long or its address has too many connections.
 
-    Half-open connections displace the oldest of their own kind, not new ones: another client at the same address,
-    behind the same proxy, still gets an answer during a flood.
+    When an address has too many half-open connections, the oldest of them is closed, not the new one. Another client at
+    the same address, such as behind the same proxy, therefore gets a response during a flood.
     """
 
     head_s = HEAD_S
-    _timeout: asyncio.TimerHandle | None = None  # while a request is awaited
+    _timeout: asyncio.TimerHandle | None = None  # set while a request is expected
     _network = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -87,7 +87,7 @@ class LimitedProtocol(H11Protocol):
         self._network = network_of(self.client[0] if self.client else "")
         self._await_head()
         peers = [each for each in self.connections if isinstance(each, LimitedProtocol)]
-        # a connection that was aborted in this turn of the loop is still among them
+        # includes connections that were aborted in this iteration of the loop
         peers = [each for each in peers if each._network == self._network and not each.transport.is_closing()]
         if len(peers) > MAX_PER_ADDRESS:
             transport.abort()
@@ -109,7 +109,7 @@ class LimitedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
-        """Start the timeout, unless it runs: further bytes of the same head gain no time."""
+        """Start the timeout, unless it is running: more bytes of the same head do not extend it."""
         if self._timeout is None:
             self._timeout = self.loop.call_later(self.head_s, self._give_up)
 

@@ -1,4 +1,4 @@
-"""Cuts the files of a release into pieces, few enough to be listed in one message."""
+"""Cuts the files of a release into pieces, so few that one message can list them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from edge.updates.release_format import (
 def cut_release(draft: Release, files: Mapping[str, bytes], newest: Release | None) -> tuple[Release, list[bytes]]:
     """Cut files into pieces and list them.
 
-    The gallery is cut as in the newest release, so that a small change costs few new pieces. If the list is then too
-    long for one message, the gallery is cut again for its present size, and every piece of it is new.
+    The gallery is cut as in the newest release, so that a small change needs few new pieces. If the list is then too
+    long for one message, the gallery is cut again for its present size, and all its pieces are new.
 
     Args:
-        draft: the release without its files.
-        files: content by name, a gallery among them.
-        newest: release before this one; None: this is the first.
+        draft: release without its files.
+        files: content by name, including a gallery.
+        newest: previous release; None: this is the first.
 
     Returns:
-        The release with its files, and their pieces. Its list may be too long even so: see `encode_release`.
+        The release with its files, and their pieces. Its list may still be too long: see `encode_release`.
 
     Raises:
-        ReleaseError: the gallery is not one.
+        ReleaseError: the gallery is malformed.
     """
     before = newest.file(GALLERY) if newest else None
     rows, fresh_rows = (

@@ -1,4 +1,4 @@
-"""Signing keys: Ed25519, one encrypted PEM file each, under REPO/keys or wherever the operator keeps them."""
+"""Signing keys: Ed25519, each in an encrypted PEM file in REPO/keys or another folder."""
 
 from __future__ import annotations
 
@@ -22,25 +22,28 @@ from edge.core.errors import ReleaseError
 from edge.core.files import atomic_write
 
 PASSWORD_VARIABLE = "THRESHOLD_KEY_PASSWORD"
-_GOOD_PASSWORD = 12
+_GOOD_PASSWORD = 12  # characters
 
 
 def password(*, new: bool = False) -> bytes:
-    """The keys' password, from the environment or asked for; `new` asks twice.
+    """Password of the keys, from the environment or the terminal; `new` asks twice.
 
     Raises:
-        ReleaseError: there is none, or the two typed differ.
+        ReleaseError: there is neither, or the two entries differ.
     """
     given = os.environ.get(PASSWORD_VARIABLE, "")
     if not given:
         if not sys.stdin.isatty():
-            raise ReleaseError(f"the keys' password is needed: set {PASSWORD_VARIABLE}, or run this in a terminal")
+            raise ReleaseError(
+                f"the password of the keys is needed: set {PASSWORD_VARIABLE}, or run this in a terminal"
+            )
         given = getpass.getpass("Password of the signing keys: ")
         if new and getpass.getpass("Again: ") != given:
-            raise ReleaseError("the two passwords differ; nothing was made")
+            raise ReleaseError("the two passwords differ; nothing was changed")
     if new and len(given) < _GOOD_PASSWORD:
         print(
-            f"note: a password of {len(given)} characters is easily guessed by whoever finds the keys", file=sys.stderr
+            f"warning: a password of {len(given)} characters is easy to guess; use at least {_GOOD_PASSWORD}",
+            file=sys.stderr,
         )
     return given.encode()
 
@@ -52,13 +55,13 @@ def free_key_path(folder: Path, role: str) -> Path:
 
 
 def make_key(path: Path, secret: bytes) -> Signer:
-    """Make a key in a new PEM file, encrypted with a password and readable by this user alone.
+    """Make a key in a new PEM file, encrypted with a password and readable only by this user.
 
     Raises:
-        ReleaseError: there is such a file already.
+        ReleaseError: the file exists.
     """
     if path.exists():
-        raise ReleaseError(f"{path}: exists already, and no key is ever overwritten")
+        raise ReleaseError(f"{path}: exists; keys are not overwritten")
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(secret))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,7 +73,7 @@ def load_keys(folders: Sequence[Path], secret: bytes) -> dict[str, Signer]:
     """All keys in some folders, by key id.
 
     Raises:
-        ReleaseError: one cannot be read, or has another password.
+        ReleaseError: a file cannot be read, or has another password.
     """
     signers: dict[str, Signer] = {}
     locked: list[Path] = []

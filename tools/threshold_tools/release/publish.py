@@ -1,4 +1,4 @@
-"""From files to doors: the next release of a repository, signed and published."""
+"""Adds, signs and publishes releases of a repository."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edge.access.policy_file import parse_policy
+from edge.core.cli_support import counted
 from edge.core.config import MqttConfig
 from edge.core.errors import ReleaseError
 from edge.core.files import atomic_write
@@ -29,10 +30,10 @@ def add_release(
     models: Path | None = None,
     drop_policy: bool = False,
 ) -> Release:
-    """Add a release of the given files to a repository; what is not given is taken from the newest release.
+    """Add a release of the given files to a repository. Files that are not given come from the newest release.
 
     Raises:
-        ReleaseError: there is no gallery, or gallery and models do not belong together.
+        ReleaseError: there is no gallery, or it was made with other models.
         GalleryError, ModelError, ConfigError: a file is damaged.
     """
     newest = repository.newest()
@@ -43,7 +44,7 @@ def add_release(
         embedder, people = info.embedder_sha256, info.people
         files[GALLERY] = gallery.read_bytes()
     if GALLERY not in files:
-        raise ReleaseError("a first release needs a gallery: --gallery G, made by  threshold enroll")
+        raise ReleaseError("the first release needs --gallery FILE, made by  threshold enroll")
     if drop_policy:
         files.pop(POLICY, None)
     if policy is not None:
@@ -57,7 +58,7 @@ def add_release(
 
 
 def release_warnings(repository: Repository, release: Release, doors: Iterable[str]) -> list[str]:
-    """Rules of a release that are probably mistakes; `doors` are the names of those that have reported."""
+    """Probable mistakes in the rules of a release; `doors` are the names of the doors that have reported."""
     policy, gallery = release.file(POLICY), release.file(GALLERY)
     if policy is None or gallery is None:
         return []
@@ -71,17 +72,20 @@ def release_warnings(repository: Repository, release: Release, doors: Iterable[s
 def publish_release(
     repository: Repository, release: Release, mqtt: MqttConfig | None, site: str, valid_days: int | None = None
 ) -> str:
-    """Sign a release, and publish it if a broker is given; returns what to print."""
+    """Sign a release, and publish it if a broker is given; returns a summary."""
     repository.sign(release, valid_days)
     files = repository.files()
-    what = f"release {release.release}: {release.people} people, {len(release.files)} files"
+    people = counted(release.people, "person", "people")
+    what = f"release {release.release}: {people}, {counted(len(release.files), 'file')}"
     if mqtt is None:
-        return f"{what}, signed; not published: give --broker and --site, or use  threshold sync export"
+        return f"{what}, signed; not published: add --broker and --site, or run  threshold sync export"
     known = repository.path / "sites" / f"{site}.json"
     known.parent.mkdir(exist_ok=True)
     names = [name for name, _ in files]
     before = read_lines(known)
-    atomic_write(known, msgspec.json.encode(sorted({*before, *names})))  # first, so that nothing is ever forgotten
+    atomic_write(
+        known, msgspec.json.encode(sorted({*before, *names}))
+    )  # before publishing, so that obsolete files are deleted even after a failure
     count = publish(mqtt, site, files, sorted(set(before) - set(names)))
     atomic_write(known, msgspec.json.encode(names))
     return f"{what}, published to site {site} ({count / 1024:.0f} KiB on the broker)"
@@ -109,7 +113,7 @@ def _check_match(repository: Repository, embedder: str, models: Path | None, new
         return
     if of_models != embedder:
         raise ReleaseError(
-            f"gallery and models do not belong together (gallery of embedder {embedder[:12]}, models with "
-            f"{of_models[:12]}): make the gallery again with these models by  threshold enroll  and push both at once: "
-            f"threshold push {repository.path} --models FOLDER --gallery G"
+            f"the gallery was made with another embedder ({embedder[:12]}) than that of the models ({of_models[:12]}): "
+            "make it again with these models by  threshold enroll  and push both together: "
+            f"threshold push {repository.path} --models FOLDER --gallery FILE"
         )

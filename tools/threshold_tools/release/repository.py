@@ -1,12 +1,12 @@
-"""The signed repository on the desktop: what was released, by which keys, and the files that the doors need.
+"""The signed repository on the desktop: releases, keys, and the files for the doors.
 
     REPO/root.json          the newest root metadata, for `edge release trust-root`
     REPO/keys/              encrypted private keys; move root-*.pem to a safe place
     REPO/metadata/          signed metadata, <version>.<role>.json
-    REPO/releases/<n>.json  what each release consists of
-    REPO/pieces/            the pieces of them all, by sha256
+    REPO/releases/<n>.json  list of the files of each release
+    REPO/pieces/            pieces of all files, by sha256
 
-Every version only rises: a rollback is a new release with the content of an older one.
+Version numbers only increase: a rollback is a new release with the content of an older one.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from edge.updates.release_format import (
 from threshold_tools.release.chunking import cut_release
 
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
-RELEASE_FIELD = "x-threshold-release"  # in the signed timestamp: the number, for people who look at it
+RELEASE_FIELD = "x-threshold-release"  # number of the release, in the signed timestamp
 VALID_DAYS = {Root.type: 1825, Targets.type: 365, Snapshot.type: 90, Timestamp.type: 90}
 
 
 class Repository:
-    """One repository; changes are made under a lock.
+    """One repository; changes need its lock.
 
     Args:
-        path: where it is.
-        signers: the keys at hand, by key id.
-        now: the time that validity is counted from.
+        path: folder of the repository.
+        signers: available keys, by key id.
+        now: start of the validity.
 
     Raises:
-        ReleaseError: there is none.
+        ReleaseError: the folder is not a repository.
     """
 
     def __init__(self, path: Path, signers: Mapping[str, Signer], now: datetime | None = None) -> None:
@@ -67,16 +67,16 @@ class Repository:
         """Make an empty repository.
 
         Args:
-            path: an empty folder, or one to be made; keys may lie in it already.
-            keys: signers by role; root and targets want `threshold` of theirs, the others one.
-            threshold: how many signatures root and targets want.
-            now: the time that validity is counted from.
+            path: an empty folder, or one to be made; it may already contain keys.
+            keys: signers by role.
+            threshold: number of signatures that root and targets need; the other roles need one.
+            now: start of the validity.
 
         Raises:
-            ReleaseError: there is a repository already.
+            ReleaseError: the folder is already a repository.
         """
         if (path / "root.json").exists():
-            raise ReleaseError(f"{path}: is a repository already; nothing was changed")
+            raise ReleaseError(f"{path}: is already a repository; nothing was changed")
         when = (now or datetime.now(UTC)).replace(microsecond=0)
         root = Root(expires=when + timedelta(days=VALID_DAYS[Root.type]), consistent_snapshot=True)
         for role, signers in keys.items():
@@ -93,16 +93,18 @@ class Repository:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else changes the repository meanwhile.
+        """Context in which no other command changes the repository.
 
         Raises:
-            ReleaseError: somebody does.
+            ReleaseError: another command is changing it.
         """
         with (self.path / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise ReleaseError(f"{self.path}: another command is changing it; wait for that") from error
+                raise ReleaseError(
+                    f"{self.path}: another command is changing it; try again when it has ended"
+                ) from error
             yield
 
     def newest(self) -> Release | None:
@@ -111,14 +113,14 @@ class Repository:
         return self.release(numbers[-1]) if numbers else None
 
     def numbers(self) -> list[int]:
-        """The numbers of all releases kept, rising."""
+        """The numbers of all stored releases, ascending."""
         return sorted(int(path.stem) for path in (self.path / "releases").glob("*.json"))
 
     def release(self, number: int) -> Release:
         """The release of this number.
 
         Raises:
-            ReleaseError: there is none, or it is damaged.
+            ReleaseError: it does not exist, or is damaged.
         """
         try:
             return msgspec.json.decode((self.path / "releases" / f"{number}.json").read_bytes(), type=Release)
@@ -129,15 +131,15 @@ class Repository:
             raise ReleaseError(f"{self.path}: release {number} is damaged ({error})") from error
 
     def content(self, entry: ReleaseFile) -> bytes:
-        """A released file, put together again."""
+        """Content of a released file."""
         pieces = [self._read_piece(piece.sha256) for piece in entry.pieces]
         return gallery_chunks.assemble(pieces, entry.length) if entry.rows else b"".join(pieces)
 
     def add(self, files: Mapping[str, bytes], embedder_sha256: str, people: int) -> Release:
-        """Cut files into pieces and list them as the next release; the newest one again if nothing has changed.
+        """Cut files into pieces and list them as the next release; returns the newest one if nothing has changed.
 
         Raises:
-            ReleaseError: the gallery is not one, or too large to be listed; nothing is written.
+            ReleaseError: the gallery is malformed, or too large to be listed; nothing is written.
         """
         newest = self.newest()
         draft = Release(
@@ -160,10 +162,10 @@ class Repository:
         return release
 
     def sign(self, release: Release, valid_days: int | None = None) -> None:
-        """Sign a release as the newest: targets, snapshot, timestamp, each one version up.
+        """Sign a release as the newest one: a new version of targets, snapshot and timestamp.
 
         Raises:
-            ReleaseError: keys are missing, or none of this repository's.
+            ReleaseError: keys are missing.
         """
         content = (self.path / "releases" / f"{release.release}.json").read_bytes()
         targets = Targets(self._version(Targets.type) + 1, expires=self._expires(Targets.type, valid_days))
@@ -184,14 +186,14 @@ class Repository:
             atomic_write(self.path / "metadata" / f"{version}.{role}.json", data)
 
     def files(self) -> list[tuple[str, bytes]]:
-        """What the doors need, in the order in which it must appear: `timestamp.json` last.
+        """Files for the doors in the order of publication: `timestamp.json` last.
 
         Raises:
-            ReleaseError: nothing has been released yet, or a piece is damaged.
+            ReleaseError: there is no release yet, or a piece is damaged.
         """
         release = self.newest()
         if release is None or not self._version(Timestamp.type):
-            raise ReleaseError(f"{self.path}: nothing has been released yet; use  threshold sync publish")
+            raise ReleaseError(f"{self.path}: no release yet; run  threshold sync publish")
         targets = Metadata[Targets].from_bytes(self._metadata(Targets.type))
         sha256 = targets.signed.targets[RELEASE_FILE].hashes["sha256"]
         content = (self.path / "releases" / f"{release.release}.json").read_bytes()
@@ -209,15 +211,15 @@ class Repository:
         return files
 
     def replace_key(self, role: str, old: str, new: Signer) -> None:
-        """Replace a key of a role, and sign the new root with the keys of the old and of the new one.
+        """Replace a key of a role, and sign the new root with the old and the new root keys.
 
         Args:
             role: role of the key.
-            old: id of the key to take out.
-            new: key to put in.
+            old: id of the key to remove.
+            new: key to add.
 
         Raises:
-            ReleaseError: the keys at hand do not suffice to sign.
+            ReleaseError: too few root keys are available to sign.
         """
         root = self.root.signed
         before = [self._signers[keyid] for keyid in root.roles[Root.type].keyids if keyid in self._signers]
@@ -228,8 +230,8 @@ class Repository:
         after = [self._signers[keyid] for keyid in root.roles[Root.type].keyids if keyid in self._signers]
         if len(before) < threshold or len(after) < root.roles[Root.type].threshold:
             raise ReleaseError(
-                f"root wants {threshold} signatures and {len(before)} of its keys are here; "
-                "bring the folders that hold root's keys with --keys; nothing changed"
+                f"root needs {threshold} signatures, and {len(before)} of its keys are available; nothing was changed: "
+                "add the folders with root keys by --keys"
             )
         root.version += 1
         root.expires = self._expires(Root.type, None)
@@ -250,14 +252,14 @@ class Repository:
 
     def _signed(self, role: str, signed: Any) -> bytes:
         metadata: Metadata[Any] = Metadata(signed)
-        wanted = self.root.signed.roles[role]
-        here = [self._signers[keyid] for keyid in wanted.keyids if keyid in self._signers]
-        if len(here) < wanted.threshold:
+        needed = self.root.signed.roles[role]
+        here = [self._signers[keyid] for keyid in needed.keyids if keyid in self._signers]
+        if len(here) < needed.threshold:
             raise ReleaseError(
-                f"{role} wants {wanted.threshold} of its {len(wanted.keyids)} keys to sign, {len(here)} are here; "
-                "bring the folders that hold the others with --keys"
+                f"{role} needs {needed.threshold} of its {len(needed.keyids)} keys to sign, {len(here)} are available: "
+                "add the folders with the others by --keys"
             )
-        for signer in here[: wanted.threshold]:
+        for signer in here[: needed.threshold]:
             metadata.sign(signer, append=True)
         return metadata.to_bytes()
 

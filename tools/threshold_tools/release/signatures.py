@@ -1,4 +1,4 @@
-"""Whether a release report is signed by the door that it names."""
+"""Verifies that a release report is signed by the door that it names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SUFFIX = ".signing.pub"  # as systemd/mosquitto/keys.sh names them
 
 
 class SignatureState(StrEnum):
-    """What is known of a report's signature."""
+    """State of the signature of a report."""
 
     VERIFIED = "verified"
     WRONG = "wrongly signed"
@@ -28,27 +28,27 @@ def read_keys(folder: Path) -> dict[str, Ed25519PublicKey]:
     """The public keys of doors by name, from the files DOOR.signing.pub of a folder.
 
     Raises:
-        ReleaseError: there is none, or one cannot be read.
+        ReleaseError: there is no such file, or one cannot be read.
     """
     paths = sorted(folder.glob(f"*{_SUFFIX}"))
     if not paths:
-        raise ReleaseError(f"{folder}: holds no DOOR{_SUFFIX}; systemd/mosquitto/keys.sh makes them")
+        raise ReleaseError(f"{folder}: contains no DOOR{_SUFFIX}; systemd/mosquitto/keys.sh makes them")
     keys = {}
     for path in paths:
         try:
             keys[path.name.removesuffix(_SUFFIX)] = load_key(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise ReleaseError(f"{path}: is no Ed25519 public key in PEM ({error})") from error
+            raise ReleaseError(f"{path}: is not an Ed25519 public key in PEM ({error})") from error
     return keys
 
 
 def signature_of(door: str, payload: bytes, keys: Mapping[str, Ed25519PublicKey]) -> SignatureState:
-    """How a release report is signed.
+    """State of the signature of a release report.
 
     Args:
         door: name of the door in the report's topic.
         payload: the report, as received; JSON.
-        keys: of doors, by name.
+        keys: public keys of doors, by name.
     """
     try:
         signed = "dsse" in json.loads(payload)

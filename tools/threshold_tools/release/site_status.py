@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -22,9 +22,9 @@ from threshold_tools.release.repository import RELEASE_FIELD
 from threshold_tools.release.signatures import SignatureState, signature_of
 from threshold_tools.release.transport import fetch, send
 
-QUIET_S = 1.0  # without a further retained message: the broker has sent all that it keeps
+QUIET_S = 1.0  # without another retained message: the broker has sent all of them
 LOOK_S = 0.2
-_PAUSE_S = 0.4  # the same, where a missing report costs no more than a warning
+_PAUSE_S = 0.4  # same, where a missing report only causes a warning
 _REPORTS = (Channel.RELEASE, Channel.STATUS)
 
 
@@ -32,8 +32,8 @@ class DoorState(msgspec.Struct, frozen=True):
     """One door, as `threshold sync status` shows it.
 
     Attributes:
-        ok: whether it runs the newest release that we know of, by a report that is signed where its key is known.
-        signature: of its release report; None: there is no report.
+        ok: whether it runs the newest release, by a report that is signed if its key is known.
+        signature: state of the signature of its release report; None: there is no report.
     """
 
     door: str
@@ -50,9 +50,9 @@ class SiteStatus:
     """The doors of a site and the release that they should run.
 
     Attributes:
-        newest: number of the release; None: unknown, because the broker holds none.
-        doors: every door that is known: those that have reported anything, and those that were expected.
-        heard: how many of them have reported anything.
+        newest: number of the release; None: unknown, because the broker has none.
+        doors: doors that have reported anything, and doors that were expected.
+        reporting: number of doors that have reported anything.
     """
 
     newest: int | None
@@ -72,39 +72,42 @@ def status(
     wait_s: float = 0.0,
     expected: Collection[str] = (),
     keys: Mapping[str, Ed25519PublicKey] | None = None,
+    on_progress: Callable[[SiteStatus], None] = lambda _: None,
 ) -> SiteStatus:
-    """Ask the broker what the doors have reported; returns when it has sent all that it keeps.
+    """Read the reports of the doors from the broker; returns when it has sent all retained messages.
 
     Args:
-        mqtt: the broker.
-        site: whose doors.
-        newest: the release that should run; None takes the broker's word for it, unverified.
+        mqtt: broker.
+        site: site of the doors.
+        newest: release that should run; None: that on the broker, unverified.
         wait_s: wait this long until all doors run it.
-        expected: doors that must be there, whether or not they have ever reported.
-        keys: of doors that sign, by name; None: no signature is checked.
+        expected: doors that must be up to date, even if they have never reported.
+        keys: public keys of doors that sign, by name; None: no signature is checked.
+        on_progress: called with the present state several times a second.
 
     Raises:
         BrokerError: the broker cannot be reached.
     """
     newest = _published_release(mqtt, site) if newest is None else newest
-    # QoS 0: with QoS 1 a broker keeps its queue's length of retained messages for a subscriber and drops the rest.
+    # QoS 0: with QoS 1 a broker drops the retained messages that exceed its queue for a subscriber.
     with Subscriber(mqtt, Topics(site, "+"), _REPORTS, qos=0) as subscriber:
         reports = SiteReports(newest, expected, wait_s, time.monotonic(), keys)
         while not reports.is_complete(time.monotonic()):
             for message in subscriber.messages(timeout_s=LOOK_S):
                 reports.update(message, time.monotonic())
+            on_progress(reports.site())
     return reports.site()
 
 
 class SiteReports:
-    """Collects the reports of a site's doors, and decides when they are complete; times are arguments.
+    """Collects the reports of the doors of a site, and decides when they are complete; times are arguments.
 
     Args:
         newest: number of the release that should run; None: unknown.
-        expected: doors that must be there.
+        expected: doors that must be up to date.
         wait_s: wait this long until all doors run it.
-        now_s: monotonic time when listening begins.
-        keys: of doors that sign, by name; None: no signature is checked.
+        now_s: monotonic time of the start.
+        keys: public keys of doors that sign, by name; None: no signature is checked.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class SiteReports:
         self._presences: dict[str, Status] = {}
 
     def update(self, message: Message, now_s: float) -> None:
-        """Take a message into account. A retained one is progress: the broker is still sending what it keeps."""
+        """Process a message. A retained one is progress: the broker is still sending retained messages."""
         door = message.door.door
         if message.retained:
             self._progress_s = now_s
@@ -139,13 +142,13 @@ class SiteReports:
             self._presences[door] = message.record
 
     def is_complete(self, now_s: float) -> bool:
-        """Whether no retained message has come for a while, and all doors are up to date or the wait has ended."""
+        """Whether retained messages have stopped, and all doors are up to date or the wait has ended."""
         if now_s - self._progress_s < QUIET_S:
             return False
         return now_s >= self._end_s or self.site().complete
 
     def site(self) -> SiteStatus:
-        """All doors that are known, with their latest reports."""
+        """All known doors, with their latest reports."""
         doors = tuple(self._state(door) for door in sorted(self._reporting | self._expected))
         return SiteStatus(self._newest, doors, len(self._reporting))
 
@@ -153,19 +156,19 @@ class SiteReports:
         presence, report = self._presences.get(door), self._reports.get(door)
         online = None if presence is None else presence.status is DoorConnection.ONLINE
         if report is None:
-            reason = "has sent no release report that can be read" if door in self._reporting else "has never reported"
+            reason = "has sent no readable release report" if door in self._reporting else "has never reported"
             return DoorState(door, None, None, False, reason, online)
         ok, reason = report.ok, report.detail or reason_sentence(report.reason)
         if ok and self._newest is not None and report.release != self._newest:
             ok, reason = False, f"has not reported release {self._newest} yet"
         signature = self._signatures[door]
         if door in self._keys and signature is not SignatureState.VERIFIED:
-            ok, reason = False, "its report is not signed by this door; it cannot be trusted"
+            ok, reason = False, "its report is not signed by this door: do not trust it"
         return DoorState(door, report.release, report.applied_at, ok, reason, online, signature)
 
 
 def reporting_doors(mqtt: MqttConfig, site: str) -> frozenset[str]:
-    """The names of the doors of a site that have reported, as far as the broker keeps their reports.
+    """The names of the doors of a site with retained reports on the broker.
 
     Raises:
         BrokerError: the broker cannot be reached.
@@ -174,11 +177,11 @@ def reporting_doors(mqtt: MqttConfig, site: str) -> frozenset[str]:
 
 
 def forget_door(mqtt: MqttConfig, site: str, door: str) -> None:
-    """Clear everything that the broker keeps of a door that is no longer there.
+    """Delete the retained messages of a retired door from the broker.
 
     Raises:
         ReleaseError: the door has never reported, or it is online, so that it would report again.
-        BrokerRefused: the broker does not let this login write the door's topics.
+        BrokerRefusedError: this login may not write to the topics of the door.
         BrokerError: the broker cannot be reached.
     """
     topics = Topics(site, door)
@@ -196,13 +199,13 @@ def forget_door(mqtt: MqttConfig, site: str, door: str) -> None:
         raise
     if _retained_reports(mqtt, topics):
         raise BrokerRefusedError(
-            f"{mqtt.url}: still keeps what door '{door}' has reported; this login must be allowed to write "
+            f"{mqtt.url}: still retains the reports of door '{door}'; allow this login to write to "
             f"threshold/{site}/{door}/+"
         )
 
 
 def _retained_reports(mqtt: MqttConfig, doors: Topics) -> list[Message]:
-    """The reports that the broker keeps; returns when it has sent them all."""
+    """The reports that the broker retains; returns when it has sent all of them."""
     kept: list[Message] = []
     with Subscriber(mqtt, doors, _REPORTS, qos=0) as subscriber:
         before = -1

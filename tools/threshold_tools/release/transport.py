@@ -1,13 +1,14 @@
-"""Takes a repository to the doors: as retained messages on a broker, or as files in a folder."""
+"""Publishes a repository as retained messages on a broker, or as files in a folder."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from tqdm import tqdm
 
 from edge.core.config import MqttConfig
 from edge.core.errors import DECODE_ERRORS, BrokerError, BrokerRefusedError, ReleaseError
@@ -18,26 +19,28 @@ from edge.mqtt.paho_client import PahoClient
 from edge.updates.release_format import is_repo_name
 from edge.updates.sources import MqttSource
 
-SILENCE_S = 20.0  # the broker acknowledges nothing for so long: give up
-WINDOW = 20  # messages under way at once
-_LOOK_AGAIN_S = (0.1, 0.3, 0.6, 0.0)  # pauses after a connection that broke; 0: give up
+SILENCE_S = 20.0  # timeout without an acknowledgement
+WINDOW = 20  # most unacknowledged messages
+_LOOK_AGAIN_S = (0.1, 0.3, 0.6, 0.0)  # pauses after a broken connection; 0: stop
 
 
 def publish(mqtt: MqttConfig, site: str, files: Sequence[tuple[str, bytes]], obsolete: Sequence[str]) -> int:
-    """Publish files as retained messages in this order, the last one only after all others have arrived.
+    """Publish files as retained messages in this order, the last one after all others are acknowledged.
 
-    Then the obsolete names are cleared from the broker.
+    Then the obsolete names are deleted from the broker.
 
     Returns:
-        How many bytes were published.
+        Number of bytes published.
 
     Raises:
-        BrokerError: the broker cannot be reached, or does not keep what it is given.
+        BrokerError: the broker cannot be reached, or does not retain the messages.
     """
     connection, _ = connect(mqtt, client_id=f"threshold-sync-{uuid.uuid4().hex[:12]}")
+    total = sum(len(content) for _, content in files)
     try:
-        for part in (files[:-1], files[-1:], [(name, b"") for name in obsolete]):
-            send(connection, [(repo_topic(site, name), content) for name, content in part])
+        with tqdm(total=total, desc="publish", unit="B", unit_scale=True, delay=1, disable=None, leave=False) as bar:
+            for part in (files[:-1], files[-1:], [(name, b"") for name in obsolete]):
+                send(connection, [(repo_topic(site, name), content) for name, content in part], bar.update)
         connection.close()
     except BaseException:
         connection.abort()
@@ -45,19 +48,19 @@ def publish(mqtt: MqttConfig, site: str, files: Sequence[tuple[str, bytes]], obs
     name, content = files[-1]
     if fetch(mqtt, site, name) != content:
         raise BrokerRefusedError(
-            f"{mqtt.url}: has not kept {repo_topic(site, name)}; "
-            "it must allow retained messages there, and let this login write and read them"
+            f"{mqtt.url}: has not retained {repo_topic(site, name)}; "
+            "allow retained messages there, and let this login write and read them"
         )
-    return sum(len(content) for _, content in files)
+    return total
 
 
 def export(folder: Path, files: Sequence[tuple[str, bytes]], *, shared: bool = False) -> None:
-    """Write files into a folder in this order, and remove those of former releases afterwards.
+    """Write files into a folder in this order, then delete those of former releases.
 
     Args:
         folder: created where it is missing.
         files: name and content.
-        shared: let the umask decide who may read them; otherwise the owner alone, because they hold templates.
+        shared: permissions by the umask; otherwise only the owner may read them, because they contain templates.
     """
     if shared:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +75,7 @@ def export(folder: Path, files: Sequence[tuple[str, bytes]], *, shared: bool = F
 
 
 def fetch(mqtt: MqttConfig, site: str, name: str) -> bytes | None:
-    """One file as the broker keeps it; asked for again where the broker hangs up, as amqtt does when it is busy."""
+    """One file as the broker retains it. Retries when the broker disconnects, as amqtt does when it is busy."""
     for pause_s in _LOOK_AGAIN_S:
         source = MqttSource(mqtt, site, f"threshold-sync-{uuid.uuid4().hex[:12]}", answer_s=1.0)
         try:
@@ -88,29 +91,43 @@ def fetch(mqtt: MqttConfig, site: str, name: str) -> bytes | None:
     raise AssertionError
 
 
-def send(connection: PahoClient, messages: Sequence[tuple[str, bytes]]) -> None:
-    """Publish retained messages, each a topic and a payload, and wait until all are acknowledged."""
+def send(
+    connection: PahoClient, messages: Sequence[tuple[str, bytes]], on_acked: Callable[[int], object] = lambda _: None
+) -> None:
+    """Publish retained messages and wait until all are acknowledged.
+
+    Args:
+        connection: connection to the broker.
+        messages: topics and payloads.
+        on_acked: called with the length of each acknowledged payload, in bytes.
+
+    Raises:
+        BrokerRefusedError: the broker rejects a message.
+        BrokerError: the broker does not acknowledge in time.
+    """
     left = list(reversed(messages))
-    flying: dict[int, str] = {}
-    heard_s = time.monotonic()
-    while left or flying:
-        while left and len(flying) < min(WINDOW, connection.receive_max):
+    in_flight: dict[int, tuple[str, int]] = {}
+    acked_s = time.monotonic()
+    while left or in_flight:
+        while left and len(in_flight) < min(WINDOW, connection.receive_max):
             topic, payload = left.pop()
-            flying[connection.publish(topic, payload, qos=REPO_DELIVERY.qos, retain=REPO_DELIVERY.retained)] = topic
+            packet = connection.publish(topic, payload, qos=REPO_DELIVERY.qos, retain=REPO_DELIVERY.retained)
+            in_flight[packet] = topic, len(payload)
         connection.poll(1.0)
         for receipt in connection.take_acks():
-            heard_s = time.monotonic()
-            topic = flying.pop(receipt.packet_id, "")
+            acked_s = time.monotonic()
+            topic, length = in_flight.pop(receipt.packet_id, ("", 0))
             if topic and receipt.refusal:
                 raise BrokerRefusedError(
-                    f"the broker does not take {topic} ({receipt.refusal}); check its rules and limits"
+                    f"the broker rejects {topic} ({receipt.refusal}); check its access rules and limits"
                 )
-        if time.monotonic() - heard_s > SILENCE_S:
-            raise BrokerError(f"the broker has not acknowledged {len(flying)} messages for {SILENCE_S:.0f} s")
+            on_acked(length)
+        if time.monotonic() - acked_s > SILENCE_S:
+            raise BrokerError(f"the broker has not acknowledged {len(in_flight)} messages for {SILENCE_S:.0f} s")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The names that were published to a site the last time.
+    """The names of the files that were last published to a site.
 
     Raises:
         ReleaseError: the file is damaged.
@@ -120,4 +137,4 @@ def read_lines(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except DECODE_ERRORS as error:
-        raise ReleaseError(f"{path}: damaged ({error}); remove it, and clear the broker's retained messages") from error
+        raise ReleaseError(f"{path}: damaged ({error}); delete it, and the retained messages on the broker") from error
