@@ -47,8 +47,7 @@ def _print_status(site: SiteStatus, name: str) -> None:
             f"{mark}  {escape_untrusted(door.door):20} {number:>6}  {door.applied_at or '-':24}  {reason}{away}"
         )
     missing = [escape_untrusted(door.door) for door in site.doors if not door.ok]
-    terminal.print(
-        f"{counted(len(site.doors), 'door')} known, {site.reporting} reporting, {len(site.doors) - len(missing)} up to date"
-    )
+    doors = counted(len(site.doors), "door")
+    terminal.print(f"{doors} known, {site.reporting} reporting, {len(site.doors) - len(missing)} up to date")
     if missing:
         terminal.print(f"not up to date: {', '.join(missing)}")
