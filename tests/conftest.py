@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as edge.cli.main does, before numpy is imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in edge.cli.main, before numpy is imported
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,7 +30,7 @@ settings.load_profile("threshold")
 
 
 def pytest_configure() -> None:
-    """Child processes get Ctrl-C even if our parent ignores it, as nohup and background jobs of a shell do.
+    """Let child processes receive Ctrl-C even if the parent process ignores it, as with nohup and background jobs.
 
     A handler is reset to the default when a program starts; an ignored signal stays ignored.
     """
@@ -38,7 +38,7 @@ def pytest_configure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line that says what skipped tests need."""
+    """Print one line with the requirements of skipped tests."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     if reasons:
@@ -47,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(params=BROKERS)
 def stopped_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
-    """Mosquitto, then the embedded broker; not started: the test says when."""
+    """Mosquitto, then the embedded broker; the test starts it."""
     made = make_broker(request.param, tmp_path)
     yield made
     made.close()
@@ -55,20 +55,20 @@ def stopped_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[A
 
 @pytest.fixture
 def broker(stopped_broker: AnyBroker) -> AnyBroker:
-    """The same, started."""
+    """The same broker, started."""
     stopped_broker.start()
     return stopped_broker
 
 
 @pytest.fixture(scope="session")
 def vision() -> VisionStages:
-    """Detector, mesh and embedder as the door runs them, every frame searched, so that no test depends on another."""
+    """Detector, landmarks and embedder of a door that search every frame, so that no test depends on another."""
     return load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0), QualityConfig())
 
 
 @pytest.fixture(scope="session")
 def watching() -> VisionStages:
-    """The same as a door has them, which remember when they last searched."""
+    """The same stages with the door's interval between searches."""
     return load_vision(ModelsConfig(), DetectorConfig(), QualityConfig())
 
 
@@ -82,7 +82,7 @@ def photo() -> Callable[[str], BgrImage]:
 
 @pytest.fixture(scope="session")
 def only_face(vision: VisionStages) -> Callable[[BgrImage], Face]:
-    """The face of a picture that shows exactly one."""
+    """Return the face of a picture with exactly one face."""
 
     def find(pixels: BgrImage) -> Face:
         (face,) = vision.detector.detect(Frame(pixels, 0, 0))

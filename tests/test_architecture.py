@@ -1,4 +1,4 @@
-"""Rules of imports that the layers in pyproject.toml (`make lint`) do not hold."""
+"""Import rules that the layers in pyproject.toml (`make lint`) do not cover."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ IMPURE = {"time", "datetime", "random", "threading", "socket", "subprocess", "as
 
 
 def name_of(path: Path) -> str:
-    """edge/vision/camera.py to edge.vision.camera."""
+    """Return the module name of a path: edge.vision.camera for edge/vision/camera.py."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 @cache
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, however deep inside a function."""
+    """Return every module that a file imports, also within functions."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -75,7 +75,7 @@ def imports(path: Path) -> set[str]:
 
 
 def wrong_imports(forbidden: Callable[[str, str], bool]) -> list[str]:
-    """Each import of `edge` that a rule forbids, as "importer: imported"; the rule is asked with these two."""
+    """Return each forbidden import of `edge` as "importer: imported"; the rule gets both names."""
     return [
         f"{name_of(path)}: {module}"
         for path in MODULES
@@ -97,7 +97,7 @@ def test_the_stages_know_no_clock_no_chance_and_no_thread() -> None:
 
 @pytest.mark.parametrize("package", ["edge", "tools/threshold_tools"])
 def test_class_names_occur_once(package: str) -> None:
-    """Who reads a name knows which class is meant."""
+    """A class name identifies one class."""
     places: dict[str, list[str]] = {}
     for path in sorted((ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -118,7 +118,7 @@ def is_self(node: ast.expr) -> bool:
 
 @cache
 def private_names(package: str) -> set[str]:
-    """Names of private methods and attributes of the classes in a package."""
+    """Return the names of private methods and attributes of the classes in a package."""
     names: set[str] = set()
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -130,7 +130,7 @@ def private_names(package: str) -> set[str]:
 
 
 def test_tests_use_public_names_and_no_other_test() -> None:
-    """A private attribute of our own classes, a private name of a module, or another test module."""
+    """Tests use no private attribute of a class, no private name of a module, and no other test module."""
     private = private_names("edge") | private_names("tools")
     wrong: list[str] = []
     for path in (ROOT / "tests").rglob("*.py"):

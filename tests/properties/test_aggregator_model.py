@@ -1,4 +1,4 @@
-"""The verdict against a simple model, whatever visitors show."""
+"""The aggregator compared with a simple model, for random visitors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIG = RecognitionConfig(min_samples=3, unknown_samples=4, cooldown_s=5.0, vot
 LOCKOUT = LockoutConfig(max_failures=2, lockout_s=20.0, extra_samples=2, threshold_factor=0.85)
 LOOKS: dict[str, FloatArray | None] = {
     "anna": towards(direction(0), direction(7), 0.5),
-    "anna, badly": towards(direction(0), direction(7), 1.3),  # beyond her threshold, and a little like the good look
+    "anna, badly": towards(direction(0), direction(7), 1.3),  # beyond her threshold, and similar to the good sample
     "bert": towards(direction(1), direction(8), 0.4),
     "stranger": direction(20),
     "blurred": None,
@@ -30,7 +30,7 @@ PARTS = {"anna": ["anna", "anna, badly", "blurred"], "bert": ["bert", "blurred"]
 
 
 class Visits(RuleBasedStateMachine):
-    """One visitor after another before a door that knows Anna and Bert; the model counts what each track has shown."""
+    """Visitors at a door where Anna and Bert are enrolled; the model counts the samples of each track."""
 
     def __init__(self) -> None:
         super().__init__()

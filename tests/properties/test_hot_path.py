@@ -1,4 +1,4 @@
-"""What a frame may cost in memory: the pictures on the way have their place, made once."""
+"""Memory per frame: the buffers of pictures are allocated once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LARGEST = 64_000  # bytes; a 640x480 frame has 921,600, the smallest model's inp
 
 @pytest.fixture
 def door(watching: VisionStages) -> Pipeline:
-    """Every stage in every frame."""
+    """Configuration in which every stage runs in every frame."""
     verdict = RecognitionConfig(sample_every_s=0.0, recheck_every_s=1e-9)
     config = DoorConfig(site="s", door="d", motion=MotionConfig(enabled=False), recognition=verdict)
     return Pipeline(config, watching, load_gallery(GALLERY, watching.reader.embedder.sha256))
 
 
 def peak_bytes(step: Callable[[], object]) -> int:
-    """The most memory that Python and numpy hold during a step beyond what they held before."""
+    """Return the largest additional memory of Python and numpy during a step."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -45,7 +45,7 @@ def peak_bytes(step: Callable[[], object]) -> int:
 def test_a_frame_is_neither_copied_nor_converted(
     door: Pipeline, photo: Callable[[str], BgrImage], visitor: bool
 ) -> None:
-    """Searches, close looks, samples and rechecks alike; OpenCV writes into given pictures, which the stages assert."""
+    """In searches, close searches, samples and rechecks; the stages assert that OpenCV uses their buffers."""
     room = np.full((480, 640, 3), 128, np.uint8)
     if visitor:
         room[:, 200:520] = cv2.resize(photo("biden"), (320, 480))

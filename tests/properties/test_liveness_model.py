@@ -1,4 +1,4 @@
-"""The liveness gate against a simple model, whatever faces come, go and take each other's place."""
+"""The liveness gate compared with a simple model, for faces that come, go and replace each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from edge.vision.face_mesh import pose_deg
 S = 1_000_000_000
 FACES = {"anna": direction(0), "bert": direction(1), "stranger": direction(20)}
 NUMBERS = {"anna": 1, "bert": 2, "stranger": 3}
-SIZES = {"anna": 1.0, "bert": 0.98, "stranger": 0.75}  # of their heads in the picture
+SIZES = {"anna": 1.0, "bert": 0.98, "stranger": 0.75}  # relative size of the head in the picture
 UNTOLD = ("too-small", "turned-away", "blurred", "no-face")
 ENROLLED = [Person("anna", "Anna"), Person("bert", "Bert")]
 MODES: dict[str, dict[str, object]] = {
@@ -41,12 +41,12 @@ MODES: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class Look:
-    """What really was before the camera."""
+    """True content of one frame."""
 
     t_ns: int
     who: str
     alive: bool
-    told: bool  # whose face it is can be measured
+    told: bool  # the face can be identified
     left_deg: float = 0.0
     up_deg: float = 0.0
 
@@ -60,9 +60,9 @@ class Look:
 
 
 class Faces:
-    """One track before a door; any face, living or a photo, may take the place of any other between two looks.
+    """One track at a door; between two samples, any living face or photo may replace another.
 
-    The model keeps the looks as they really were. It knows nothing of runs, scores or held decisions.
+    The model stores the true samples. It has no runs, scores or held decisions.
     """
 
     def __init__(self, mode: str, fps: float = 7.5, seed: int = 1, min_samples: int = 3, failures: int = 99) -> None:
@@ -75,24 +75,24 @@ class Faces:
         self.looks: list[Look] = []
         self.prompts: list[ChallengePrompt] = []
         self.opened: list[str] = []
-        self.denied: list[str] = []  # by which reason
+        self.denied: list[str] = []  # reasons
         self.mode, self.frame_ns = mode, round(S / fps)
         liveness = msgspec.convert({"timeout_s": 4.0, "retry_s": 0.5, **MODES[mode]}, LivenessConfig)
         self.policy = Policy(allow_list(("*",)), "front", LivenessMode(liveness.mode))
         self.guard = LivenessGate(liveness, self.judge, random.Random(seed).random, 0.1)
 
     def show(self, who: str, *, alive: bool, times: int) -> None:
-        """Somebody, or a photo of them."""
+        """Show a person or a photo of the person."""
         for _ in range(times):
             self._look(Look(self.now_ns, who, alive, told=True))
 
     def show_untold(self, who: str, why: str, times: int) -> None:
-        """Somebody whom nobody can tell."""
+        """Show a face that cannot be identified."""
         for _ in range(times):
             self._look(Look(self.now_ns, who, alive=True, told=False), why)
 
     def obey(self, parts: Sequence[str], told_deg: float, *, alive: bool = True) -> None:
-        """If a movement is asked: rest and out, held, back, each by somebody; turned farther, nobody can be told."""
+        """Show the parts of a requested movement, each by a person; a face turned farther cannot be identified."""
         ask = self.asked
         for number, degrees in enumerate(there_and_back(26.0) if ask else ()):
             who = parts[0] if number < 10 else parts[1] if number < 13 else parts[2]
@@ -107,7 +107,7 @@ class Faces:
             )
 
     def leave(self) -> None:
-        """The track ends."""
+        """End the track."""
         self.now_ns += self.frame_ns
         self._decide(lost=True)
         self.number += 1
@@ -115,7 +115,7 @@ class Faces:
 
     @property
     def asked(self) -> ChallengeMovement | None:
-        """What the screen shows."""
+        """Return the prompt on the screen."""
         last = self.prompts[-1] if self.prompts else None
         return last.movement if last is not None and last.state is ChallengeState.ASKED else None
 
@@ -148,7 +148,7 @@ class Faces:
                 self.denied.append(answer.reason)
 
     def _check(self, opening: Decision) -> None:
-        """The rule: life was shown by the face that the door names, with no other face seen since."""
+        """The rule: the recognised face showed signs of life, and no other face appeared since."""
         person = opening.verdict.match.person
         assert person is not None
         self.opened.append(person.id)
@@ -157,14 +157,14 @@ class Faces:
         assert {"passive": watched, "always": asked, "doubt": watched or asked}[self.mode], "without life of its own"
 
     def _watched(self, who: str) -> bool:
-        """Seen to live, long enough, since the last look at another face."""
+        """Return whether the face showed signs of life for long enough since the last sample of another face."""
         others = [number for number, look in enumerate(self.looks) if look.told and look.who != who]
         own = [look for look in self.looks[others[-1] + 1 if others else 0 :] if look.told and look.who == who]
         living = [look for look in own if look.alive]
         return len(living) >= 3 and own[-1].t_ns - own[0].t_ns >= S
 
     def _followed(self, who: str) -> bool:
-        """Has made the movement that was asked last, after it was asked."""
+        """Return whether the face made the last requested movement after the request."""
         asked = [prompt for prompt in self.prompts if prompt.state is ChallengeState.ASKED]
         if not asked or asked[-1].movement is None:
             return False
@@ -193,7 +193,7 @@ ACTS = st.one_of(
 @example("doubt", 7.5, 1, "stranger", [("untold", "stranger", "blurred", 3)])
 @settings(max_examples=30)
 def test_openings_by_faces_in_turn(mode: str, fps: float, seed: int, first: str, acts: list[tuple[Any, ...]]) -> None:
-    """Somebody living comes first, a photo last. Nothing opens without the life of the face that is recognised."""
+    """A living person comes first, a photo last. The door opens only for signs of life of the recognised face."""
     faces = Faces(mode, fps, seed)
     faces.show(first, alive=True, times=14)
     for act in acts:
@@ -211,7 +211,7 @@ def test_openings_by_faces_in_turn(mode: str, fps: float, seed: int, first: str,
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_opening_to_a_living_face(mode: str) -> None:
-    """In each mode the door opens to the person who shows what it asks for, so the model above checks something."""
+    """In each mode the door opens to a person who does what it requests; so the model above is not empty."""
     faces = Faces(mode)
     faces.show("anna", alive=True, times=30)
     faces.obey(["anna"] * 3, 22.0)
@@ -221,7 +221,7 @@ def test_opening_to_a_living_face(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["passive", "doubt"])
 @pytest.mark.parametrize("looks", [12, 22])
 def test_photo_after_a_living_stranger(mode: str, looks: int) -> None:
-    """The stranger has become unknown; what he showed is not left to the photo that takes his place."""
+    """The stranger is unknown; his signs of life do not count for the photo that replaces him."""
     faces = Faces(mode)
     faces.show("stranger", alive=True, times=looks)
     faces.show("anna", alive=False, times=60)
@@ -229,7 +229,7 @@ def test_photo_after_a_living_stranger(mode: str, looks: int) -> None:
 
 
 def looks_until_open(faces: Faces, who: str) -> int:
-    """How many looks at somebody living the door needs."""
+    """Return the number of samples of a living person until the door opens."""
     opened = len(faces.opened)
     for number in range(1, 60):
         faces.show(who, alive=True, times=1)
@@ -239,17 +239,17 @@ def looks_until_open(faces: Faces, who: str) -> int:
 
 
 def test_one_look_at_another_face() -> None:
-    """It ends what was shown before, whether the visitor had a name by then or not."""
+    """It resets earlier signs of life, before and after the visitor is recognised."""
     needed = looks_until_open(Faces("passive"), "anna")
     for before in (2, needed - 1):
         faces = Faces("passive")
         faces.show("anna", alive=True, times=before)
         faces.show("stranger", alive=True, times=1)
-        assert looks_until_open(faces, "anna") >= needed - 1  # the first look may not wait for a frame
+        assert looks_until_open(faces, "anna") >= needed - 1  # the first sample may come with the same frame
 
 
 def test_another_face_between_two_signs_of_life() -> None:
-    """After attacks life is shown twice; a look at another face in between takes the first sign back."""
+    """After attacks, two signs of life are required; a sample of another face in between resets the first."""
     needed: list[int] = []
     for swapped in (False, True):
         faces = Faces("passive", failures=1)
@@ -266,7 +266,7 @@ def test_another_face_between_two_signs_of_life() -> None:
 
 
 def test_photo_of_somebody_for_the_first_looks() -> None:
-    """The living stranger comes first, and is not unknown yet when the photo takes his place."""
+    """The living stranger comes first, and has no verdict yet when the photo replaces him."""
     for before in range(1, 10):
         faces = Faces("passive")
         faces.show("stranger", alive=True, times=before)
@@ -275,7 +275,7 @@ def test_photo_of_somebody_for_the_first_looks() -> None:
 
 
 def test_last_look_before_an_opening() -> None:
-    """It has to show the recognised face; one that cannot be identified opens nothing, however much was shown."""
+    """The movement must show the recognised face; the door does not open for a face that cannot be identified."""
     faces = Faces("passive", min_samples=15)
     faces.show("anna", alive=True, times=15)
     faces.show_untold("anna", "blurred", 3)
@@ -285,7 +285,7 @@ def test_last_look_before_an_opening() -> None:
 
 
 def test_evidence_of_a_track_in_doubt() -> None:
-    """A look at another face clears it at once, also before there is a name; then it begins again."""
+    """A sample of another face resets it immediately, also before a verdict; then it begins again."""
     faces = Faces("passive")
     faces.show("anna", alive=True, times=2)
     faces.show("stranger", alive=True, times=1)
@@ -295,7 +295,7 @@ def test_evidence_of_a_track_in_doubt() -> None:
 
 
 def test_evidence_of_a_track_that_is_answered() -> None:
-    """Somebody unknown, or let in, is watched no longer, and leaves nothing behind."""
+    """An unknown or admitted visitor is no longer watched, and all state is deleted."""
     for who in ("stranger", "anna"):
         faces = Faces("passive")
         faces.show(who, alive=True, times=30)
@@ -304,7 +304,7 @@ def test_evidence_of_a_track_that_is_answered() -> None:
 
 
 def test_evidence_of_a_track_that_the_judge_forgot() -> None:
-    """Even if nobody noticed that the face changed: what was watched has to show the recognised face, look by look."""
+    """Also if the change of the face was not detected: every watched sample must show the recognised face."""
     faces = Faces("passive")
     faces.show("stranger", alive=True, times=9)
     faces.judge.replace_gallery(faces.judge.gallery, RecognitionConfig(cooldown_s=0.0))
@@ -321,7 +321,7 @@ def test_evidence_of_a_track_that_is_lost() -> None:
 
 
 def test_evidence_of_everybody_after_a_release() -> None:
-    """Also of those who have no name yet."""
+    """Also for visitors without a verdict."""
     faces = Faces("passive")
     faces.show("anna", alive=True, times=2)
     assert faces.guard.result_for(1) is not None
@@ -330,7 +330,7 @@ def test_evidence_of_everybody_after_a_release() -> None:
 
 
 def test_photo_that_passes_a_challenge() -> None:
-    """Watching has the last word: what follows the challenge and shows no life is an attack."""
+    """Watching decides after the challenge: a face without signs of life is an attack."""
     faces = Faces("always")
     faces.show("anna", alive=False, times=24)
     faces.obey(["anna"] * 3, 22.0, alive=False)
@@ -339,7 +339,7 @@ def test_photo_that_passes_a_challenge() -> None:
 
 
 def test_challenges_of_two_visitors() -> None:
-    """A door has one screen: the second is asked when the first has gone."""
+    """A door has one screen: the second visitor is asked after the first has left."""
     faces = Faces("always")
     asked: list[int] = []
     for number in range(60):

@@ -1,4 +1,4 @@
-"""The outbox against a simple model, through crashes, and too small for what comes."""
+"""The outbox compared with a simple model, with crashes and too little room."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYTHING = 1000
 
 
 class Deliveries(RuleBasedStateMachine):
-    """Events come, the broker takes some, the power fails. The model: what waits, what arrived, and what was lost."""
+    """Events arrive, the broker accepts some, the power fails. The model: waiting, delivered and lost events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Deliveries(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
-        """The broker has everything up to one of those that wait; the same again changes nothing."""
+        """The broker acknowledges everything up to one waiting event; a repetition changes nothing."""
         upto = data.draw(st.sampled_from([event.seq for event in self.waiting]))
         told = self.outbox.dropped()
         for _ in range(2):
@@ -81,7 +81,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        """The next life sees the files as they are at this moment, of a store that nobody has closed."""
+        """Reopen copies of the files as they are now, without closing the store."""
         before = self.home / str(self.turn)
         self.turn += 1
         shutil.copytree(before, self.home / str(self.turn))
@@ -95,12 +95,12 @@ class Deliveries(RuleBasedStateMachine):
             (event.seq, event.id) for event in self.waiting
         ]
         assert (self.outbox.depth(), self.outbox.acknowledged_seq()) == (len(self.waiting), self.acknowledged)
-        assert len(self.waiting) <= MOST + 1  # one more where a loss is announced
+        assert len(self.waiting) <= MOST + 1  # one more if a loss is reported
         announced = sum(event.dropped or 0 for event in [*self.arrived, *self.waiting])
         assert self.lost == self.outbox.dropped() + announced
 
     def settle(self, expected: list[tuple[int, str]]) -> None:
-        """What waits now is the end of what should; what is missing at its beginning is lost."""
+        """The waiting events are the newest of the expected ones; the missing older ones are lost."""
         announcements = {event.id for event in self.waiting if event.dropped}
         self.waiting = self.outbox.pending(limit=EVERYTHING)
         found = [(event.seq, event.id) for event in self.waiting]

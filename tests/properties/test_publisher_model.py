@@ -1,7 +1,7 @@
-"""What the publisher says over its connections, held against a broker that is slow, refuses, and drops connections.
+"""The publisher with a model of a broker that is slow, refuses, and drops connections.
 
-`Session`, `SendQueue` and the outbox are the real ones. In the place of the socket stands a model of a broker, which
-draws what happens next whenever the publisher waits.
+`Session`, `SendQueue` and the outbox are real. A model of a broker replaces the socket; it draws the next action
+whenever the publisher waits.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ STEPS = [
 ]
 
 
-class Calm(Exception):  # noqa: N818 ends a run, no error
-    """Nothing is left to say: the end of the trial."""
+class Calm(Exception):  # noqa: N818 ends a run; not an error
+    """End of the trial: all messages are sent."""
 
 
 class TickingClock(ManualClock):
-    """Time also passes while the publisher works: a little with every look at the clock."""
+    """Clock that advances a little at every reading, as time passes while the publisher works."""
 
     def __init__(self, tick_ns: int) -> None:
         super().__init__(monotonic_s=100)
@@ -63,14 +63,14 @@ class TickingClock(ManualClock):
 
 
 class Sent(NamedTuple):
-    """A message on its way."""
+    """A message in flight."""
 
     topic: str
     payload: bytes
 
 
 class World:
-    """The door's own side, the clock, and all that the broker has ever seen; `script` says what happens next."""
+    """The door, the clock, and everything that the broker received; `script` has the next actions."""
 
     def __init__(self, outbox: Outbox, script: list[tuple[str, int]], tick_ns: int) -> None:
         self.outbox = outbox
@@ -80,9 +80,9 @@ class World:
         self.queue = SendQueue()
         self.appended: list[str] = []
         self.received: list[tuple[int, str]] = []  # events by number and id, copies included
-        self.acknowledged = 0  # the number up to which the broker has acknowledged everything
-        self.openings: dict[str, int] = {}  # id to when it expires
-        self.published: Counter[str] = Counter()  # openings handed to the network
+        self.acknowledged = 0  # the highest number that the broker has acknowledged
+        self.openings: dict[str, int] = {}  # id to expiry
+        self.published: Counter[str] = Counter()  # openings passed to the network
         self.landed: Counter[str] = Counter()
         self.expired: Counter[str] = Counter()
 
@@ -112,7 +112,7 @@ class World:
             self.appended.append(event.id)
 
     def show(self) -> None:
-        """A picture of the last event."""
+        """Publish a picture of the last event."""
         if self.appended:
             seq = self.outbox.acknowledged_seq() + self.outbox.depth()
             self.queue.add_snapshot(Snapshot(self.appended[-1], seq, b"jpeg", self.now_ns + MAX_AGE_NS))
@@ -128,7 +128,7 @@ class World:
 
 
 class ModelClient:
-    """A connection to the model: what is published may arrive; what has arrived may be acknowledged."""
+    """A connection to the model: published messages may arrive, and messages that arrived may be acknowledged."""
 
     protocol: Literal["5"] = "5"
 
@@ -153,7 +153,7 @@ class ModelClient:
         channel = found[1] if found else None  # None: a picture
         if channel is Channel.EVENTS:
             event = cast("Event", decode(channel, payload))
-            assert event.seq > self.last_seq, "out of order, or twice over one connection"
+            assert event.seq > self.last_seq, "out of order or repeated in one connection"
             assert event.seq > self.world.acknowledged, "sent again though the broker has it"
             assert not retain
             self.last_seq = event.seq
@@ -186,7 +186,7 @@ class ModelClient:
         return []
 
     def abort(self) -> None:
-        """What is still under way arrives nowhere; only the broker remembers what it took."""
+        """Drop messages in flight; the broker keeps the messages that it received."""
 
     def poll(self, timeout_s: float, wakeup: WakeupPipe | None = None) -> None:
         world = self.world
@@ -212,7 +212,7 @@ class ModelClient:
             self.settle()
 
     def take(self, count: int) -> None:
-        """The network brings the next ones, in order."""
+        """Deliver the next messages in order."""
         for number in list(self.sent)[:count]:
             message = self.taken[number] = self.sent.pop(number)
             if message.topic == TOPICS.topic_for(Channel.EVENTS):
@@ -234,7 +234,7 @@ class ModelClient:
                 return
 
     def settle(self) -> None:
-        """The broker takes and acknowledges everything, until nothing comes any more."""
+        """Receive and acknowledge everything until no message follows."""
         self.idle = 0 if self.sent or self.taken else self.idle + 1
         if self.idle > 2:
             raise Calm
@@ -243,7 +243,7 @@ class ModelClient:
 
 
 def play(world: World, receive_max: int) -> None:
-    """One connection after another, as `Publisher` does, until all is said."""
+    """Use one connection after another, like `Publisher`, until all messages are sent."""
     wakeup = WakeupPipe()
     while True:
         session = world.session(cast("PahoClient", ModelClient(world, receive_max)))
@@ -258,7 +258,7 @@ def play(world: World, receive_max: int) -> None:
             session.abort()
 
 
-@example(script=[("opening", 1)], receive_max=3, tick_ns=S * 2 // 3)  # it grows too old while it is made
+@example(script=[("opening", 1)], receive_max=3, tick_ns=S * 2 // 3)  # it expires while it is built
 @example(script=[("opening", 1)], receive_max=3, tick_ns=S * 4 // 5)
 @example(script=[("events", 2), ("picture", 1)], receive_max=1, tick_ns=S // 1000)
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -270,7 +270,7 @@ def play(world: World, receive_max: int) -> None:
 def test_every_event_arrives_in_order_and_every_opening_in_time_or_never(
     script: list[tuple[str, int]], receive_max: int, tick_ns: int
 ) -> None:
-    """Whatever the broker and the network do."""
+    """The promises hold for every behaviour of broker and network."""
     home = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     (home / "outbox.ballast").touch()
     try:

@@ -1,4 +1,4 @@
-"""The tracker against a simple model, whatever walks through the picture."""
+"""The tracker compared with a simple model, for random faces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ spots = st.tuples(st.integers(0, 6), st.integers(0, 4), st.sampled_from([20, 60,
 
 
 class Walks(RuleBasedStateMachine):
-    """Faces come, move, meet and go; the model knows of each track only when it was born and last seen."""
+    """Faces appear, move, meet and leave; the model stores the first and the last time of each track."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Walks(RuleBasedStateMachine):
         for track in seen:
             self._seen(track)
         self._lost(lost)
-        assert all(self.now_ns - track.last_ns < PATIENCE_NS for track in self.alive.values()), "lost, and not told"
+        assert all(self.now_ns - track.last_ns < PATIENCE_NS for track in self.alive.values()), "lost, but not reported"
 
     @rule()
     def finish(self) -> None:

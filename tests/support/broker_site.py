@@ -25,14 +25,14 @@ def make_keys(folder: Path, *words: str, days: int | None = None) -> None:
 
 @dataclass(frozen=True)
 class BrokerSite:
-    """A broker that runs as shipped, but on free ports and with its files in a folder of ours."""
+    """A broker with the shipped configuration, on free ports and with its files in a test folder."""
 
     folder: Path
     port: int
     password_port: int
 
     def member(self, name: str) -> MqttConfig:
-        """The [mqtt] table of somebody with a certificate."""
+        """Return the [mqtt] table of a client with a certificate."""
         return MqttConfig(
             url=f"mqtts://localhost:{self.port}",
             ca_file=str(self.folder / "ca.crt"),
@@ -41,7 +41,7 @@ class BrokerSite:
         )
 
     def login(self, password_file: str, username: str = "front") -> MqttConfig:
-        """The [mqtt] table of somebody with a password."""
+        """Return the [mqtt] table of a client with a password."""
         return MqttConfig(
             url=f"mqtts://localhost:{self.password_port}",
             ca_file=str(self.folder / "ca.crt"),
@@ -51,7 +51,7 @@ class BrokerSite:
 
 
 def shipped_config(folder: Path, password_port: int) -> str:
-    """threshold.conf; `Mosquitto` writes the line that opens its first listener itself."""
+    """Return threshold.conf without the line of the first listener, which `Mosquitto` writes."""
     text = (SHIPPED / "threshold.conf").read_text()
     assert text.count("\nlistener 8883\n") == text.count("\nlistener 8884\n") == 1
     text = text.replace("\nlistener 8883\n", "\n").replace("listener 8884", f"listener {password_port} 127.0.0.1")

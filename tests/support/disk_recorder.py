@@ -11,7 +11,7 @@ import pytest
 
 
 class Disk:
-    """Records what becomes durable, in order: new names, and the folders and files that are synced."""
+    """Records new names and synced folders and files, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[tuple[str, Path]] = []
@@ -29,5 +29,5 @@ class Disk:
         genuine(old, new)
 
     def named(self, folder: Path) -> list[str]:
-        """What got its name below a folder, in order."""
+        """Return the new names below a folder, in order."""
         return [str(path.relative_to(folder)) for step, path in self.steps if step == "name" and folder in path.parents]

@@ -1,4 +1,4 @@
-"""Doors as processes of their own, a camera for them, and disks that can be filled: for the tests of faults."""
+"""Doors as separate processes, a camera for them, and disks that can be filled, for tests of faults."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ R = TypeVar("R")
 
 
 class Visitors:
-    """A network camera before which the enrolled person comes and goes, over and over: motion JPEG over HTTP.
+    """Network camera (motion JPEG over HTTP) in which the enrolled person repeatedly comes and leaves.
 
-    With `stranger` it is the other visitor of the bundled clip, who is not enrolled.
+    With `stranger`, it shows the other visitor of the bundled clip, who is not enrolled.
     """
 
     def __init__(self, fps: float = 15.0, *, stranger: bool = False) -> None:
@@ -81,7 +81,7 @@ class Visitors:
 
 
 def write_config(folder: Path, mqtt_url: str, source: str = "/dev/null", more: str = "") -> Path:
-    """A door.toml for an eager door: every visit counts anew."""
+    """Write a door.toml without cooldown: every visit is reported."""
     path = folder / "door.toml"
     path.write_text(
         f'site = "test"\ndoor = "front"\nstate_folder = "{folder / "state"}"\ngallery = "{GALLERY}"\n'
@@ -94,7 +94,7 @@ def write_config(folder: Path, mqtt_url: str, source: str = "/dev/null", more: s
 
 
 class Process:
-    """A Python process whose words are kept; a context manager that kills it at the end."""
+    """Python process whose output is stored; leaving the context kills it."""
 
     def __init__(self, folder: Path, *arguments: str | Path, **environment: str) -> None:
         self._log = folder / "process.log"
@@ -111,13 +111,13 @@ class Process:
         return self._log.read_text()
 
     def kill(self) -> None:
-        """At once, without a chance to say or store anything."""
+        """Kill the process immediately; it can neither publish nor store anything."""
         if self.popen is not None:
             self.popen.kill()
             self.popen.wait()
 
     def stop(self) -> int:
-        """Ask it to end; returns the exit code."""
+        """Request the end of the process; returns the exit code."""
         assert self.popen is not None
         self.popen.send_signal(signal.SIGTERM)
         return self.popen.wait(20)
@@ -138,10 +138,9 @@ class Process:
 
 
 class Ear:
-    """Everything that the doors publish, with the wall-clock time of its arrival; listens again when asked to.
+    """Subscriber to all topics of the doors; stores each message with the wall-clock time of its arrival.
 
-    With QoS 0, so that what a broker took it has passed on when it is killed: what it would keep back for a listener
-    that has to confirm first dies with it.
+    It uses QoS 0: a broker that is killed has then delivered every message that it accepted.
     """
 
     def __init__(self, mqtt: MqttConfig) -> None:
@@ -151,7 +150,7 @@ class Ear:
         self.heard: list[tuple[float, Message]] = []
 
     def listen(self) -> None:
-        """Subscribe, after a broker that died has been heard to its end; returns when the broker has confirmed that."""
+        """Subscribe after all messages of the previous broker are read; returns when the broker has confirmed."""
         if self._thread is not None:
             self._thread.join(5)
         self.close()
@@ -167,7 +166,7 @@ class Ear:
         self._thread.start()
 
     def records(self, kind: type[R]) -> list[R]:
-        """The records of one kind, in the order of arrival."""
+        """Return the records of one type, in the order of arrival."""
         return [message.record for _, message in list(self.heard) if isinstance(message.record, kind)]
 
     def wait_for(self, kind: type[R], count: int, deadline_s: float = 30.0) -> list[R]:
@@ -190,7 +189,7 @@ class Ear:
 
 
 class Disk:
-    """A small file system of its own, for which the right to mount is needed."""
+    """A small separate file system; mounting it needs root."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -199,7 +198,7 @@ class Disk:
         _as_root("mount", "-o", f"remount,{options}", str(self.folder))
 
     def fill(self) -> None:
-        """Take every last byte."""
+        """Fill the file system completely."""
         with (self.folder / "junk").open("ab", buffering=0) as junk, contextlib.suppress(OSError):
             for size in (65_536, 4096, 512, 1):
                 with contextlib.suppress(OSError):
@@ -207,13 +206,13 @@ class Disk:
                         pass
 
     def empty(self) -> None:
-        """Give it all back."""
+        """Delete the filling."""
         (self.folder / "junk").unlink()
 
 
 @contextlib.contextmanager
 def a_disk(folder: Path, megabytes: int) -> Iterator[Disk]:
-    """Mount one; skips the test where that is not allowed."""
+    """Mount a small file system; skips the test if that is not allowed."""
     folder.mkdir(parents=True)
     options = f"size={megabytes}m,uid={os.getuid()},mode=700"
     if not _as_root("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)):

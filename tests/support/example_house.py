@@ -1,4 +1,4 @@
-"""A door with everything that Home Assistant can show, and one example of whatever it may publish."""
+"""A door with every Home Assistant entity, and one example of each message."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def an_occupancy(somebody: bool | None) -> PresenceReport:
 
 
 def examples() -> list[tuple[Channel, Record]]:
-    """Every kind of event, with and without somebody, and every report with all that can be null both ways."""
+    """Return every kind of event, with and without a person, and every report with and without optional values."""
     nothing = msgspec.structs.replace(HEALTH, temperature_c=None, gallery=None, problems=(), lock=None)
     none_yet = msgspec.structs.replace(RELEASE, release=None, applied_at=None, ok=False, people=None, gallery=None)
     return [

@@ -1,4 +1,4 @@
-"""Made-up faces, tracks and vectors for tests of the pure stages."""
+"""Synthetic faces, tracks and vectors for tests of the pure stages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECOGNITION = RecognitionConfig(
 
 
 def face(x: float, y: float, side: float = 100.0) -> Face:
-    """A square face with its centre at (x, y)."""
+    """Return a square face with its centre at (x, y)."""
     half = side / 2
     box = Box(x - half, y - half, x + half, y + half)
     eyes = [[x - side / 5, y], [x + side / 5, y], [x, y + side / 5], [x, y + side / 3], [x - half, y], [x + half, y]]
@@ -32,12 +32,12 @@ def face(x: float, y: float, side: float = 100.0) -> Face:
 
 
 def track(number: int = 1, *, t_ns: int = 0, lost: bool = False) -> Track:
-    """A track seen at one moment."""
+    """Return a track with one frame."""
     return Track(number, face(320, 240), first_ns=0, last_ns=t_ns, hits=1, lost=lost)
 
 
 def direction(axis: int) -> FloatArray:
-    """One of the D perpendicular unit vectors: people who have nothing in common (distance 2)."""
+    """Return one of the D perpendicular unit vectors, at squared distance 2 from each other."""
     vector = np.zeros(DIMENSION, np.float32)
     vector[axis] = 1
     return vector
@@ -50,5 +50,5 @@ def towards(start: FloatArray, end: FloatArray, distance_sq: float) -> FloatArra
 
 
 def sample(embedding: FloatArray | None, quality: Quality = GOOD) -> Sample:
-    """One look with this embedding, or a refused one."""
+    """Return a sample with this embedding, or a rejected sample."""
     return Sample(embedding, quality if embedding is not None else BLURRED, None)

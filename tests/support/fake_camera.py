@@ -1,4 +1,4 @@
-"""A network camera to plug and unplug: motion JPEG over HTTP, showing whatever pictures a test gives it."""
+"""Network camera (motion JPEG over HTTP) that tests can connect and disconnect."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def jpeg(pixels: BgrImage) -> bytes:
 
 
 class Webcam:
-    """Shows its pictures round and round, to each that connects.
+    """Repeats its pictures for every client.
 
     Attributes:
-        pictures: what it shows.
-        connections: how often somebody connected.
+        pictures: current pictures.
+        connections: number of connections so far.
     """
 
     def __init__(self, pictures: Sequence[bytes], port: int = 0) -> None:
@@ -42,7 +42,7 @@ class Webcam:
         return f"http://127.0.0.1:{self.port}/video.mjpg"
 
     def show(self, *pictures: bytes) -> None:
-        """From now on these; a single one is a frozen camera, none at all one that gives nothing more."""
+        """Change the pictures; one picture is a frozen camera, none is a camera without further frames."""
         self.pictures = pictures
 
     def plug(self) -> None:
@@ -74,7 +74,7 @@ class Webcam:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def unplug(self) -> None:
-        """Harmless when it is not plugged in."""
+        """Disconnect the camera; does nothing if it is not connected."""
         self._gone.set()
         if self._server is not None:
             self._server.shutdown()

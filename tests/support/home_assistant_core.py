@@ -1,4 +1,4 @@
-"""A real Home Assistant core with its MQTT integration, in this process, before a real broker."""
+"""A real Home Assistant core with its MQTT integration, in this process, with a real broker."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from edge.mqtt.paho_client import PahoClient
 from support.example_house import TOPICS, a_status
 from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port
 
-_QUIET = "homeassistant.helpers.frame"  # is about Home Assistant's own code, and how this file starts it
+_QUIET = "homeassistant.helpers.frame"  # concerns Home Assistant's code and the start by this file
 
 
 class Complaints(logging.Handler):
-    """Whatever Home Assistant warns of."""
+    """Collects the warnings of Home Assistant."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -50,9 +50,9 @@ class Home:
 
     Attributes:
         hass: the core itself.
-        complaints: what it has warned of.
+        complaints: warnings so far.
         changes: every state that was written, in order.
-        calls: what was called of the services that `offer` has offered.
+        calls: calls of the services from `offer`.
     """
 
     hass: HomeAssistant
@@ -61,7 +61,7 @@ class Home:
     calls: list[ServiceCall] = field(default_factory=list)
 
     def state(self, entity_id: str) -> str:
-        """The state of an entity; "" where there is none."""
+        """Return the state of an entity, or "" without one."""
         found = self.hass.states.get(entity_id)
         return found.state if found else ""
 
@@ -70,12 +70,12 @@ class Home:
         return found.attributes.get(name) if found else None
 
     def entities(self) -> set[str]:
-        """Those of MQTT that are registered."""
+        """Return the registered MQTT entities."""
         registry = entity_registry.async_get(self.hass)
         return {entry.entity_id for entry in registry.entities.values() if entry.platform == "mqtt"}
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Let it work until a condition holds; fail with `what` when it does not in time."""
+        """Run the core until a condition holds; fail with `what` after the deadline."""
         end = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < end, f"not within {DEADLINE_S:g} s: {what}; {self.complaints.lines}"
@@ -83,34 +83,34 @@ class Home:
             await self.hass.async_block_till_done()
 
     async def shows(self, *entity_ids: str) -> None:
-        """Wait until these are its entities, and it listens to what they are made of."""
+        """Wait until it has these entities and has subscribed to their topics."""
         await self.until(lambda: self.entities() == set(entity_ids), "these entities and no others")
         await self.listens()
 
     async def sees_the_door(self) -> None:
-        """Wait until it knows the door to be online: of one that it holds to be away, it shows no event."""
+        """Wait until it shows the door as online, because it shows no events of an offline door."""
         await self.until(lambda: self.state("event.home_front_access") == "unknown", "the door, online")
         await self.listens()
 
     async def listens(self) -> None:
-        """Wait until it has subscribed to all that it wants to hear, which it does in portions."""
+        """Wait until it has subscribed to all topics, which it does in portions."""
         client = self.hass.data["mqtt"].client
         await self.until(lambda: not client._pending_subscriptions and not client._pending_operations, "subscribed")
 
     async def set_up(self, configuration: dict[str, Any]) -> bool:
-        """Add what configuration.yaml would hold; whether all of it was taken."""
+        """Add content of configuration.yaml; returns whether all of it was accepted."""
         done = [await async_setup_component(self.hass, domain, configuration) for domain in configuration]
         await self.hass.async_block_till_done()
         return all(done)
 
     def offer(self, domain: str, service: str) -> None:
-        """Take calls of a service."""
+        """Register a service and store its calls."""
         self.hass.services.async_register(domain, service, self.calls.append)
 
 
 @asynccontextmanager
 async def a_home(folder: Path, port: int) -> AsyncIterator[Home]:
-    """Start a core with nothing but MQTT, connected to a broker on this machine; stop it at the end."""
+    """Start a core with MQTT only, connected to a broker on this machine; stop it at the end."""
     complaints = Complaints()
     logging.getLogger().addHandler(complaints)
     folder.mkdir()
@@ -162,13 +162,13 @@ def said(config: DoorConfig) -> DiscoveryMessage:
 
 
 class Door:
-    """A door's end of the wire, for whatever it may say."""
+    """A door that publishes any message."""
 
     def __init__(self, connection: PahoClient) -> None:
         self._connection = connection
 
     def say(self, channel: Channel, record: Record | dict[str, Any]) -> None:
-        """On the terms of its channel."""
+        """Publish a record with the QoS and retention of its channel."""
         payload = json.dumps(record).encode() if isinstance(record, dict) else encode(record)
         self.send(TOPICS.topic_for(channel), payload, retain=DELIVERY_TERMS[channel].retained)
 
@@ -193,7 +193,7 @@ def a_wire(broker: Mosquitto) -> Iterator[Door]:
 
 
 def play(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
-    """A scene between Home Assistant and a door, after which Home Assistant has nothing to complain of."""
+    """Run a scene between Home Assistant and a door; Home Assistant must log no warning."""
 
     async def run() -> None:
         async with a_home(folder / "home", broker.port) as home:
@@ -205,7 +205,7 @@ def play(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitabl
 
 
 def play_online(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
-    """As `play`, with a door that is online."""
+    """Run `play` with a door that is online."""
     with a_wire(broker) as door:
         door.say(Channel.STATUS, a_status(DoorConnection.ONLINE))
     play(folder, broker, scene)

@@ -1,4 +1,4 @@
-"""Made-up faces that move by themselves, pictures of faces in a hand, and heads that turn, for tests of liveness."""
+"""Synthetic living faces, hand-held pictures of faces, and turning heads, for tests of liveness."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge.core.records import BgrImage, FloatArray, Landmarks
 
 # Eyes, nose tip and corners of the mouth in the frames of `face`.
 FIVE = np.array([[120, 120], [180, 120], [150, 155], [125, 190], [175, 190]], np.float32)
-_FRAMES = 12  # drawn of each kind, then shown again
+_FRAMES = 12  # frames per kind, repeated
 _RNG = np.random.default_rng(1)
 # A head as a bowl with a nose: the mesh's points that a pose is read off are where a mesh has them.
 _FLAT = _RNG.uniform(-1, 1, (468, 2)) * (60, 80)
@@ -22,7 +22,7 @@ HEAD[[33, 263, 10, 152]] = [[-45, -20, 10], [45, -20, 10], [0, -80, 10], [0, 80,
 
 
 def face(mouth_px: float = 0.0, seed: int = 0, who: int = 1) -> BgrImage:
-    """A textured face of 320 x 320 pixels whose lower half is pulled down, most at the mouth."""
+    """Return a textured face of 320 x 320 pixels whose lower half is pulled down, most at the mouth."""
     rng = np.random.default_rng(who)
     grey = cv2.GaussianBlur(rng.uniform(0, 255, (320, 320)).astype(np.float32), (0, 0), 14)
     grey = (grey - grey.mean()) * 16 + 128
@@ -34,7 +34,7 @@ def face(mouth_px: float = 0.0, seed: int = 0, who: int = 1) -> BgrImage:
 
 
 def held(pixels: BgrImage, number: int) -> BgrImage:
-    """The same picture, held by a hand that turns and tilts it."""
+    """Return the picture as held by a hand that turns and tilts it."""
     tilt = 5e-5 * np.sin(number)
     turn = np.array(
         [[1, 0.01 * np.sin(number / 2), 2 * np.sin(number)], [0.01 * np.cos(number), 1, 1], [tilt, tilt, 1]]
@@ -50,12 +50,12 @@ def _shown(number: int, who: int, *, alive: bool) -> BgrImage:
 
 
 def shown(number: int, who: int = 1, *, alive: bool) -> BgrImage:
-    """One of a series of frames of somebody who speaks, or of a photo in a hand."""
+    """Return one frame of a speaking person or of a hand-held photo."""
     return _shown(number % _FRAMES, who, alive=alive)
 
 
 def turned(left_deg: float = 0.0, up_deg: float = 0.0, size: float = 1.0) -> FloatArray:
-    """The head's points after it has turned: x right, y down, z away, as the mesh has them."""
+    """Return the points of a turned head: x right, y down, z away, as in the mesh."""
     yaw, pitch = math.radians(left_deg), math.radians(up_deg)
     sideways = [[math.cos(yaw), 0, -math.sin(yaw)], [0, 1, 0], [math.sin(yaw), 0, math.cos(yaw)]]
     upwards = [[1, 0, 0], [0, math.cos(pitch), math.sin(pitch)], [0, -math.sin(pitch), math.cos(pitch)]]
@@ -63,11 +63,11 @@ def turned(left_deg: float = 0.0, up_deg: float = 0.0, size: float = 1.0) -> Flo
 
 
 def there_and_back(degrees: float, steps: int = 6) -> list[float]:
-    """How far a head has turned at each look, ten a second: rest, out, held, back, rest."""
+    """Return the angle of a head at each sample, ten a second: rest, out, held, back, rest."""
     out = [degrees * (number + 1) / steps for number in range(steps)]
     return [0.0] * 4 + out + [degrees] * 3 + out[::-1] + [0.0] * 3
 
 
 def meshed(points: FloatArray) -> Landmarks:
-    """The landmarks of a head in the frames of `face`."""
+    """Return the landmarks of a head in the frames of `face`."""
     return Landmarks(points + np.array([150, 155, 0], np.float32), FIVE, 1.0)

@@ -1,4 +1,4 @@
-"""Made-up vectors of people, for the tests of metric learning."""
+"""Synthetic vectors of people for tests of metric learning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def crowd(counts: Sequence[int], noise: Reals, seed: int = 1) -> LabelledEmbeddi
 
 
 def half_noise(people: int = 200) -> LabelledEmbeddings:
-    """Half of the dimensions say more of the photo than of the person: a head that mutes them helps everybody."""
+    """Half of the dimensions depend on the photo more than on the person: a head that mutes them helps."""
     return crowd([5] * people, np.repeat([0.2, 3.0], SIZE // 2))
 
 
@@ -35,7 +35,7 @@ def even_noise(people: int = 150) -> LabelledEmbeddings:
 
 
 def one_side(people: int = 60) -> LabelledEmbeddings:
-    """Vectors with a common direction whose people mean nothing: hard triplets are best off with all alike."""
+    """Vectors with a common direction and random labels: equal vectors are the optimum of hard triplets."""
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(people * 4, SIZE))
     vectors[:, 0] = np.abs(vectors[:, 0]) + 2
@@ -45,6 +45,6 @@ def one_side(people: int = 60) -> LabelledEmbeddings:
 
 
 def stored(path: Path, photos: LabelledEmbeddings) -> Path:
-    """As tools/embed.py writes them."""
+    """Write them like `threshold embed`."""
     np.savez(path, path=np.array(photos.paths), embedding=photos.vectors, found=photos.found, embedder_sha256=EMBEDDER)
     return path

@@ -1,4 +1,4 @@
-"""A clock that moves only when a test says so."""
+"""A clock that only the test moves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NS = 1_000_000_000
 
 
 class ManualClock:
-    """Implements `edge.core.clock.Clock` without real time; waits end at once and let their timeout pass.
+    """Implements `edge.core.clock.Clock` without real time; a wait returns immediately and adds its timeout.
 
     Attributes:
         synced: what `is_synced` returns.
@@ -20,7 +20,7 @@ class ManualClock:
         self._unix_ns = round(unix_s * NS)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self._monotonic_ns += round(seconds * NS)
         self._unix_ns += round(seconds * NS)
 
@@ -42,7 +42,7 @@ class ManualClock:
         return self.synced
 
     def wait(self, waitable: threading.Event | threading.Condition, timeout_s: float | None) -> bool:
-        """Whether `waitable` is set already; a timeout passes in simulated time."""
+        """Return whether `waitable` is set; a timeout passes in simulated time."""
         if waitable.wait(None if timeout_s is None else 0):
             return True
         self.advance(timeout_s or 0)

@@ -15,7 +15,7 @@ from threshold_tools.monitor.sessions import OneTimeCode, SessionSigner
 
 TOKEN = "correct-horse-battery-staple"
 OWN_NAME = "desk.example"
-ORIGIN = {"Origin": "http://127.0.0.1"}  # as a browser sends it with our own forms
+ORIGIN = {"Origin": "http://127.0.0.1"}  # header that a browser sends with forms of the page
 
 
 def monitor_client(

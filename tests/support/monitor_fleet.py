@@ -1,4 +1,4 @@
-"""A fleet of doors that publishes, as a broker's clients see it, with one connection for all doors.
+"""A simulated fleet of doors that publishes over one connection.
 
 To have something to look at:  python tests/support/monitor_fleet.py mqtt://localhost:1883
 """
@@ -43,7 +43,7 @@ GALLERY = "9f2c41d07ab3" + "5e" * 26  # a version is the sha256 of a file
 
 
 def an_event(door: str, number: int, *, detail: str = "", kind: EventKind | None = None, name: str = "") -> Event:
-    """One of somebody; who and what follow from the number."""
+    """Return an event; the number determines person and kind."""
     kind = kind or _KINDS[number % len(_KINDS)]
     name = name or _NAMES[number % len(_NAMES)]
     known = kind in (EventKind.DOOR_OPEN, EventKind.DENIED)
@@ -128,7 +128,7 @@ class FleetPublisher:
         self._connection: PahoClient | None = None
 
     def publish(self, door: str, record: Record) -> None:
-        """Publish as that door does; returns when the broker has acknowledged it."""
+        """Publish for a door; returns when the broker has acknowledged it."""
         self.enqueue(door, record)
         self.wait_for_acks()
 
@@ -146,7 +146,7 @@ class FleetPublisher:
         )
 
     def publish_face(self, door: str, event: Event, jpeg: bytes) -> None:
-        """Publish an event, and a picture of it after it."""
+        """Publish an event and then its picture."""
         self.enqueue(door, event)
         self.enqueue_payload(Topics(self._site, door).snapshot(event.id), jpeg)
         self.wait_for_acks()
@@ -166,7 +166,7 @@ class FleetPublisher:
         assert not self._open
 
     def run_until(self, until: float) -> None:
-        """Take acknowledgements until a moment of time.monotonic()."""
+        """Receive acknowledgements until a time of time.monotonic()."""
         assert self._connection is not None
         while (left_s := until - time.monotonic()) > 0:
             self._connection.poll(left_s)

@@ -1,4 +1,4 @@
-"""Brokers and records for the messaging tests: real Mosquitto where it is installed, the embedded one always."""
+"""Brokers and records for tests of messaging: real Mosquitto if it is installed, and the embedded broker."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not
 
 
 def an_event(detail: str = "test") -> Event:
-    """A small event with a fresh id."""
+    """Return a small event with a new id."""
     return system_event(
         EventKind.STARTED, Reason.SERVICE_STARTED, detail, id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR
     )
 
 
 def announce(count: int) -> Event:
-    """The event that says how many were dropped."""
+    """Return the event with the number of dropped events."""
     id_ = IDS.new(T0_NS // 10**6)
     return system_event(EventKind.EVENTS_DROPPED, Reason.EVENTS_LOST, id=id_, at_ns=T0_NS, door=DOOR, dropped=count)
 
@@ -68,7 +68,7 @@ class Mosquitto:
     def __init__(self, folder: Path, port: int = 0, conf: str = "allow_anonymous true\n") -> None:
         self.port = port or free_port()
         self._file = folder / f"mosquitto-{self.port}.conf"
-        stay = "user root\n" if os.getuid() == 0 else ""  # or it becomes a user who may not read the test's folder
+        stay = "user root\n" if os.getuid() == 0 else ""  # otherwise it changes to a user who may not read the folder
         self._file.write_text(f"listener {self.port} 127.0.0.1\n{stay}{conf}")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -90,7 +90,7 @@ class Mosquitto:
         wait_until(lambda: answers(self.port), "mosquitto takes connections")
 
     def close(self) -> None:
-        """Kill it without a goodbye, as a power cut would."""
+        """Kill it, as a power cut does."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -117,23 +117,23 @@ BROKERS = [pytest.param("mosquitto", marks=needs_mosquitto), "embedded"]
 
 
 def make_broker(kind: str, folder: Path, port: int = 0) -> AnyBroker:
-    """One that is not started yet, on a port that is known already."""
+    """Return a broker that is not started, on a known port."""
     return Mosquitto(folder, port) if kind == "mosquitto" else EmbeddedBroker(port or free_port())
 
 
 def config_for(broker: AnyBroker, port: int | None = None, **changes: object) -> MqttConfig:
-    """How to reach a broker, or a relay to it on another port."""
+    """Return the configuration for a broker, or for a relay to it on another port."""
     known: dict[str, object] = {"protocol": "3.1.1"} if isinstance(broker, EmbeddedBroker) else {}
     return MqttConfig(url=f"mqtt://127.0.0.1:{port or broker.port}", **(known | changes))  # type: ignore[arg-type]
 
 
 class Relay:
-    """A TCP relay to a broker: a network that can break, swallow or stop.
+    """TCP relay to a broker that simulates network faults.
 
     Attributes:
-        cut_after: cut the connection when so many bytes of the client have passed; None never does.
-        swallow: throw away what the client sends, as a dead network does.
-        swallowed: what was thrown away.
+        cut_after: number of bytes of the client after which the connection is cut; None: never.
+        swallow: drop what the client sends, as a dead network does.
+        swallowed: dropped bytes.
     """
 
     def __init__(self, target: int) -> None:
@@ -150,13 +150,13 @@ class Relay:
         threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
 
     def cut(self) -> None:
-        """Break every connection at once, without a goodbye."""
+        """Break every connection immediately, without closing it."""
         for pair in self._pairs:
             _reset(*pair)
         self._pairs.clear()
 
     def close(self) -> None:
-        """Take no more connections, and break those there are."""
+        """Accept no more connections, and break the existing ones."""
         if self._server is not None:
             with contextlib.suppress(OSError):
                 self._server.shutdown(socket.SHUT_RDWR)
@@ -202,7 +202,7 @@ class Relay:
 
 
 def read_packet(stream: BinaryIO) -> tuple[int, bytes]:
-    """One MQTT packet of at most 16 kB: its first byte and its body.
+    """Read one MQTT packet of at most 16 kB; returns its first byte and its body.
 
     Raises:
         ConnectionResetError: the client has hung up.

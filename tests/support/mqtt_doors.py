@@ -1,4 +1,4 @@
-"""A publisher with its outbox, and what a subscriber receives of it."""
+"""A publisher with its outbox, and a subscriber."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUICK = (0.02, 0.1)  # back-off between attempts
 
 @dataclass
 class Door:
-    """A publisher and what it said about openings."""
+    """A publisher and its results of openings."""
 
     publisher: Publisher
     expired: list[tuple[OpenCommand, Reason]] = field(default_factory=list)
@@ -72,7 +72,7 @@ def an_open_command() -> OpenCommand:
 
 
 def fill(outbox: Outbox, count: int) -> list[str]:
-    """Append events and give their ids."""
+    """Append events and return their ids."""
     events = [an_event(str(number)) for number in range(count)]
     for event in events:
         outbox.append(event)
@@ -80,7 +80,7 @@ def fill(outbox: Outbox, count: int) -> list[str]:
 
 
 def receive(subscriber: Subscriber, count: int, timeout_s: float = 8.0) -> list[Message]:
-    """The next `count` messages."""
+    """Return the next `count` messages."""
     heard: list[Message] = []
     for message in subscriber.messages(timeout_s):
         heard.append(message)
@@ -94,12 +94,12 @@ def ids(messages: list[Message]) -> list[str]:
 
 
 def listen(config: MqttConfig, *channels: Channel) -> Subscriber:
-    """One that also hears the marks of `until_now`."""
+    """Return a subscriber that also receives the marks of `until_now`."""
     return Subscriber(config, Topics("+", "+"), {*channels, Channel.HEALTH})
 
 
 def until_now(subscriber: Subscriber, config: MqttConfig) -> list[Message]:
-    """What has come in before a mark that is published now: proves silence without waiting for it."""
+    """Return the messages that arrived before a mark that is published now; shows silence without a wait."""
     mark = Topics("test", "mark")
     connection, _ = connect(config, client_id="mark")
     connection.publish(mark.topic_for(Channel.HEALTH), b"mark", qos=1)

@@ -1,4 +1,4 @@
-"""Packages from npm for the tests that need Node, fetched once into build/npm."""
+"""npm packages for tests that need Node, downloaded once into build/npm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[2] / "build" / "npm"
 
 
 def packages(*wanted: str) -> Path:
-    """The folder whose node_modules hold these, such as mqtt@5; skips the test where node or npm cannot."""
+    """Return the folder whose node_modules contain these packages (mqtt@5); skips the test without node or npm."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed")
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def open_outbox(
     first_seq: int = 1,
     max_unsaved: int = MAX_UNSAVED,
 ) -> Outbox:
-    """An outbox in `outbox.db` of a folder; its wall clock is trusted once a time service has set it."""
+    """Return an outbox in `outbox.db` of a folder; its wall clock is trusted after a time service has set it."""
     config = OutboxConfig(
         max_events=max_events,
         keep_delivered=keep_delivered,
@@ -46,13 +46,13 @@ def open_outbox(
 
 
 def details(outbox: Outbox, after_seq: int = 0) -> list[str | None]:
-    """Details of the events that wait."""
+    """Return details of the waiting events."""
     return [event.detail for event in outbox.pending(after_seq, limit=1000)]
 
 
 @contextlib.contextmanager
 def no_writing() -> Iterator[None]:
-    """Let every write to a file of this process fail: a limit on the size of files stands in for a failing disk."""
+    """Let every write to a file fail, by a limit on the file size of this process."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
     try:

@@ -1,7 +1,7 @@
-"""A stand-in for picamera2 and libcamera: the documented calls, the documented refusals, and nothing else.
+"""Stand-in for picamera2 and libcamera with the documented calls and errors only.
 
-`install` puts both modules into sys.modules; the returned `Sensor` is the light that falls on them. Buffers are
-recycled and scribbled over as soon as they are released, as the real ones are.
+`install` puts both modules into sys.modules; the returned `Sensor` provides the pictures. Buffers are
+reused and overwritten after their release, like the real ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONTROLS = frozenset({"FrameDurationLimits", "FrameRate", "ExposureTime", "Anal
 
 @dataclass
 class Sensor:
-    """What the camera sees, and what has been done to it."""
+    """Pictures of the camera and recorded calls."""
 
     models: tuple[str, ...] = ("imx708",)
     busy: bool = False
@@ -62,7 +62,7 @@ class Transform:
 
 
 class Request:
-    """A CompletedRequest: one buffer, on loan."""
+    """CompletedRequest with one borrowed buffer."""
 
     __slots__ = ("_buffer", "_metadata", "_references", "_sensor")
 
@@ -121,7 +121,7 @@ class MappedArray:
         return self._array
 
 
-def install(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:  # noqa: C901 a stand-in in one piece
+def install(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:  # noqa: C901 one stand-in
     """Make `import picamera2` and `import libcamera` find the stand-ins, for one test."""
 
     class Picamera2:
@@ -189,7 +189,7 @@ def install(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:  # noqa: C
             self._started = True
 
         def capture_request(self) -> Request:
-            """Blocks until there is light and a free buffer."""
+            """Block until a picture and a free buffer are available."""
             if not self._started:
                 raise RuntimeError("Camera has not been started")
             free = sensor.configuration["buffer_count"]
@@ -229,6 +229,6 @@ def install(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:  # noqa: C
 
 
 def _expose(picture: BgrImage, transform: Transform) -> BgrImage:
-    """A buffer of its own with the picture as the sensor reads it out."""
+    """Return a new buffer with the picture in the order of the sensor."""
     axes = tuple(axis for axis, flip in enumerate((transform.vflip, transform.hflip)) if flip)
     return np.ascontiguousarray(np.flip(picture, axes), np.uint8).copy()

@@ -1,9 +1,9 @@
-"""A door without eyes, run as a process of its own so that it can be killed: decisions are made up, the rest is real.
+"""A door without a camera, in a process that tests can kill; decisions are simulated, the rest is real.
 
-    python publisher_harness.py DOOR.toml TOLD HOW_MANY PAUSE_S
+    python publisher_harness.py DOOR.toml STORED COUNT PAUSE_S
 
-Each id goes into the file TOLD once its event counts as stored; every third decision opens the door. It goes on from
-where the last one was killed, and ends by itself when so many are told of and the broker has them all.
+The id of each stored event is appended to the file STORED; every third decision opens the door. A new process
+continues the work of a killed one. It ends when COUNT events are stored and the broker has acknowledged all of them.
 """
 
 from __future__ import annotations

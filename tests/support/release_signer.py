@@ -1,4 +1,4 @@
-"""Signs releases, and doors that take them, for the tests of both; all of it the real code."""
+"""Signers of releases and doors that accept them, with the real code."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 
 def vector(person: int, dimension: int = 192) -> FloatArray:
-    """(D,) float32 unit vector of somebody made up; always the same for the same number."""
+    """Return a (D,) float32 unit vector of a synthetic person, the same for the same number."""
     drawn = np.random.default_rng(person).normal(size=dimension).astype(np.float32)
     return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
 
 
 def gallery_bytes(people: Sequence[int], threshold_sq: float = 1.0, embedder: str = EMBEDDER) -> bytes:
-    """A gallery of made-up people, in the order given."""
+    """Return a gallery of synthetic people in this order."""
     vectors = np.stack([vector(person) for person in people]) if people else np.zeros((0, 192), np.float32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "g"
@@ -53,7 +53,7 @@ def gallery_bytes(people: Sequence[int], threshold_sq: float = 1.0, embedder: st
 
 
 def new_keys(signers: int = 1) -> dict[str, list[Signer]]:
-    """Fresh keys for every role, in memory; root and targets get as many as asked."""
+    """Return new keys for every role; the numbers of root and targets keys can be chosen."""
     return {
         role: [CryptoSigner.generate_ed25519() for _ in range(signers if role in ("root", "targets") else 1)]
         for role in ROLES
@@ -61,7 +61,7 @@ def new_keys(signers: int = 1) -> dict[str, list[Signer]]:
 
 
 class ReleaseSigner:
-    """A repository with its keys at hand; `folder` is what the doors see of it."""
+    """A repository with its keys; `folder` is the part that doors read."""
 
     def __init__(self, path: Path, keys: Mapping[str, Sequence[Signer]] | None = None, threshold: int = 1) -> None:
         self.path = path
@@ -74,7 +74,7 @@ class ReleaseSigner:
 
     @property
     def root(self) -> bytes:
-        """What `edge release trust-root` is given at the installation: the first root."""
+        """Return the first root, the input of `edge release trust-root`."""
         return (self.path / "metadata" / "1.root.json").read_bytes()
 
     def release(
@@ -107,18 +107,18 @@ class ReleaseSigner:
         return release
 
     def rotate(self, role: str) -> None:
-        """A new key in the place of the role's first."""
+        """Replace the first key of a role."""
         old, new = self.keys[role][0], CryptoSigner.generate_ed25519()
         self.repository().replace_key(role, old.public_key.keyid, new)
-        self.keys[role] = [*self.keys[role], new]  # the old one stays at hand: that is what makes it dangerous
+        self.keys[role] = [*self.keys[role], new]  # the old key is kept, for tests of its misuse
 
     def files(self) -> dict[str, bytes]:
-        """What the doors see, by name."""
+        """Return the files that doors read, by name."""
         return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir())}
 
 
 class Recording(FolderSource):
-    """A folder that remembers which files a door asked for."""
+    """A folder that records the files that a door requests."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -134,8 +134,8 @@ class Door:
     """A door without a camera: store, update worker, and a thread that activates staged releases as the daemon does.
 
     Attributes:
-        news: everything that was told.
-        gallery: what runs.
+        news: all status reports.
+        gallery: running gallery.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Door:
 
     @property
     def release(self) -> int | None:
-        """Which release runs and has been reported."""
+        """Return the running release that was reported."""
         return self.worker.status.release
 
     def load(self, offer: StagedRelease) -> Gallery:
@@ -218,7 +218,7 @@ def settled(door: Door, release: int) -> Door:
 
 
 def at_release_1(tmp_path: Path, signer: ReleaseSigner, name: str = "state") -> Path:
-    """The state folder of a door that runs release 1."""
+    """Return the state folder of a door that runs release 1."""
     state = tmp_path / name
     with Door(state, signer.root, FolderSource(signer.folder)) as door:
         settled(door, 1)
@@ -226,12 +226,12 @@ def at_release_1(tmp_path: Path, signer: ReleaseSigner, name: str = "state") -> 
 
 
 def check_once(state: Path, signer: ReleaseSigner, now: datetime = NOW) -> None:
-    """Look once at the repository, as a door that runs."""
+    """Check the repository once, like a running door."""
     Door(state, signer.root, FolderSource(signer.folder)).updater.fetch_new_release(now)
 
 
 def runs(state: Path) -> int | None:
-    """The release that a door in this state starts with, which must be whole."""
+    """Return the release with which a door in this state starts; it must be complete."""
     current = select_boot_release(ReleaseStore(state))
     return current.release if current else None
 
@@ -243,7 +243,7 @@ def flipped(content: bytes, at: int, mask: int) -> bytes:
 
 
 def with_vector(people: Sequence[int], of: int, seed: int, embedder: str = EMBEDDER) -> bytes:
-    """A gallery in which one person has another vector than `gallery_bytes` gives them."""
+    """Return a gallery in which one person has another vector than in `gallery_bytes`."""
     vectors = np.stack([vector(seed if person == of else person) for person in people])
     names = [Person(f"p{person:06d}", f"Person Nr. {person}") for person in people]
     with tempfile.TemporaryDirectory() as folder:
@@ -257,20 +257,20 @@ def mqtt_source(mqtt: MqttConfig, site: str, name: str, answer_s: float = 2.0) -
 
 
 def holds(folder: Path, content: bytes) -> list[Path]:
-    """The files below a folder in which these bytes stand."""
+    """Return the files below a folder that contain these bytes."""
     return [path for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
 
 
 def kill_at_random(folder: Path, times: int, seed: int) -> int:
-    """Kill a door at random moments of updates, and look each time whether a whole release is left.
+    """Kill a door at random times during updates; check each time that a complete release is left.
 
     The door is a forked process, so this runs in a process without threads.
 
     Returns:
-        How often the kill came before the new release ran, so that somebody can see that both cases were met.
+        Number of kills before the new release ran, so that the caller can check that both cases occurred.
 
     Raises:
-        AssertionError: what a killed door left is not whole.
+        AssertionError: a killed door left an incomplete release.
     """
     chance = random.Random(seed)
     desk = ReleaseSigner(folder / "desk")
@@ -299,7 +299,7 @@ def kill_at_random(folder: Path, times: int, seed: int) -> int:
 
 
 def _forked(state: Path, desk: ReleaseSigner, kill_after_s: float | None) -> float:
-    """Run a door in a process until the newest release is applied, or kill it; returns the seconds that it took."""
+    """Run a door in a process until the newest release is applied, or kill it; returns the duration in seconds."""
     wanted = desk.repository().numbers()[-1]
     began = time.monotonic()
     child = os.fork()
@@ -318,7 +318,7 @@ def _forked(state: Path, desk: ReleaseSigner, kill_after_s: float | None) -> flo
 
 
 def later(days: float) -> datetime:
-    """Time travel."""
+    """Shift the time of the process."""
     return NOW + timedelta(days=days)
 
 

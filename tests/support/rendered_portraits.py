@@ -16,7 +16,7 @@ EMBEDDER = read_manifest(default_folder()).models["embedder"].sha256
 
 
 def put(path: Path, pixels: MatLike) -> None:
-    """Store a picture, and make its folder."""
+    """Store a picture in a new folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), pixels)
 

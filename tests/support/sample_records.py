@@ -1,4 +1,4 @@
-"""One of everything that a door publishes, sent by a real publisher and received with its MQTT 5 properties."""
+"""Every message of a door, sent by a real publisher and received with its MQTT 5 properties."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICTURE = b"\xff\xd8 a picture \xff\xd9"
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """One message; `expiry_s` is what is left of its life, None: it has no end."""
+    """One message; `expiry_s` is its remaining lifetime, None: unlimited."""
 
     topic: str
     payload: bytes
@@ -38,7 +38,7 @@ class ReceivedMessage:
 
 
 def receive_all_records(folder: Path, signing_key: str = "") -> list[ReceivedMessage]:
-    """Have a door say every example of the contract, and a picture, over a real Mosquitto."""
+    """Publish every example of the contract and a picture over a real Mosquitto."""
     heard: list[ReceivedMessage] = []
     subscribed, over = threading.Event(), threading.Event()
 

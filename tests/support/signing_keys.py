@@ -1,4 +1,4 @@
-"""Keys with which doors sign in tests, and the messages that they sign."""
+"""Signing keys of doors in tests, and signed messages."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def public_pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def signer_of(key: Ed25519PrivateKey, folder: Path) -> Signer:
-    """The signer of a door with this key, which is written into a folder."""
+    """Return the signer of a door; its key is written into a folder."""
     file = folder / "signing.key"
     file.write_bytes(pem(key))
     return load_signer(MqttConfig(signing_key=str(file)))
 
 
 def an_open(door: str = "front", at_ns: int = T0_NS, lasts_s: float = 3.0, seq: int = 7) -> OpenCommand:
-    """An open command for Ada."""
+    """Return an open command for Ada."""
     return OpenCommand(
         v=VERSION,
         id=IDS.new(at_ns // 10**6),

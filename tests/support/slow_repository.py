@@ -1,4 +1,4 @@
-"""Repositories that do not answer, or that answer slowly."""
+"""Repositories that do not answer or answer slowly."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SLOW = {
 
 @contextmanager
 def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
-    """A server on a port of its own; yields host:port."""
+    """Run a server on a free port; yields host:port."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         server.block_on_close = False
@@ -51,7 +51,7 @@ def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def slow(head: bytes, connected: threading.Event | None = None) -> Iterator[str]:
-    """A server that sends a head and then one byte after another, as long as somebody reads."""
+    """Run a server that sends a head and then one byte after another."""
     over = threading.Event()
 
     class Slow(socketserver.BaseRequestHandler):
@@ -84,7 +84,7 @@ class Unavailable(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def source_of(kind: str, folder: Path) -> Iterator[Source]:
-    """A source that gives nothing, of one kind or another."""
+    """Yield a source that delivers nothing, of the given kind."""
     if kind in SLOW:
         scheme, head = SLOW[kind]
         with slow(head) as address:

@@ -1,4 +1,4 @@
-"""A small float network to rewrite and to quantize, and what it gives."""
+"""A small float network for tests of rewriting and quantization."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def outputs_of(graph: Graph, image: BgrImage) -> Array:
 
 
 def assert_same_function(one: Graph, other: Graph) -> None:
-    """Both give the same on random pictures, but for float rounding."""
+    """Assert equal outputs on random pictures, up to float rounding."""
     for seed in range(3):
         expected = outputs_of(one, picture(seed))
         np.testing.assert_allclose(outputs_of(other, picture(seed)), expected, atol=2e-5 * np.abs(expected).max())
@@ -84,7 +84,7 @@ def fold_and_maximise(graph: Graph) -> None:
 
 
 def ranges_of(graph: Graph) -> Ranges:
-    """From a few pictures."""
+    """Return activation ranges from a few pictures."""
     watching = float_runner(graph, IMAGE_RANGE, watch=True)
     runs = [watching(picture(seed, graph.shapes["image"][1])) for seed in range(8)]
     ranges = {t: (min(float(r[t].min()) for r in runs), max(float(r[t].max()) for r in runs)) for t in runs[0]}
@@ -92,7 +92,7 @@ def ranges_of(graph: Graph) -> Ranges:
 
 
 def flipped_weight(content: bytes) -> bytes:
-    """The file with one bit of one weight of its tenth operation flipped."""
+    """Return the file with one flipped bit in a weight of its tenth operation."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     subgraph = model.subgraphs[0]
     operator = next(o for o in subgraph.operators[10:] if len(o.inputs) == 3)

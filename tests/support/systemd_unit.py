@@ -1,4 +1,4 @@
-"""`edge run` as systemd runs it: a process of its own with a notification socket, a watchdog and restarts."""
+"""Runs `edge run` like systemd: with a notification socket, a watchdog and restarts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DEADLINE_S = 40.0
 
 
 class Service:
-    """One door's process and the little of a service manager that it knows.
+    """A door's process with the necessary part of a service manager.
 
     Attributes:
-        log: what the door wrote, over all its starts.
-        starts: how often it was started.
+        log: output of the door over all starts.
+        starts: number of starts.
     """
 
     def __init__(self, folder: Path, door_toml: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -38,14 +38,14 @@ class Service:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, and wait until it says that it is ready."""
+        """Start it and wait for READY=1."""
         self.starts += 1
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
         self.hear("READY=1")
 
     def hear(self, state: str, timeout_s: float = DEADLINE_S) -> None:
-        """Wait until the door tells this; TimeoutError if it does not."""
+        """Wait for this notification of the door; TimeoutError without it."""
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
             self._socket.settimeout(left_s)
@@ -54,7 +54,7 @@ class Service:
         raise TimeoutError(state)
 
     def guard(self, watchdog_s: float) -> None:
-        """Return once it was not fed for so long; then it has been killed and started again, as systemd does."""
+        """Wait until the watchdog was not fed for this long; then kill and restart the door, like systemd."""
         try:
             while True:
                 self.hear("WATCHDOG=1", watchdog_s)
@@ -68,7 +68,7 @@ class Service:
         self._process.wait(DEADLINE_S)
 
     def stop(self) -> int:
-        """Ask it to stop, as systemd does; returns its exit code."""
+        """Stop it like systemd; returns its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(DEADLINE_S)

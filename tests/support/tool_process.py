@@ -1,4 +1,4 @@
-"""A desktop tool as a person runs it."""
+"""Runs desktop tools like a user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TOOLS = Path(__file__).parents[2] / "tools"
 
 
 def refusal_of(tool: str, words: list[str], folder: Path) -> str:
-    """The one line with which a tool, run in a folder, refuses what it cannot use."""
+    """Run a tool in a folder; returns its one-line error."""
     done = subprocess.run(
         [sys.executable, str(_TOOLS / tool), *words],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Faces of unknown visitors as a door sends them, and the page that shows them."""
+"""Faces of unknown visitors as sent by a door, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Photo = Callable[[str], BgrImage]
 
 
 def jpeg(pixels: BgrImage, brighter: float = 1.0) -> bytes:
-    """A picture as a door encodes it, (H, W, 3) uint8 BGR."""
+    """Return a picture as encoded by a door; pixels (H, W, 3) uint8 BGR."""
     changed = np.clip(pixels.astype(np.float32) * brighter, 0, 255).astype(np.uint8)
     return cv2.imencode(".jpg", changed)[1].tobytes()
 
 
 def face_image(content: bytes, door: Topics = FRONT) -> FaceImage:
-    """A picture beside a new event of a door."""
+    """Store a picture with a new event of a door."""
     return FaceImage(door, IDS.new(time.time_ns() // 10**6), content)
 
 
 def add_faces(store: FaceStore, *contents: bytes) -> list[FaceImage]:
-    """Add pictures; returns when they have been grouped."""
+    """Add pictures; returns when they are grouped."""
     faces = [face_image(content) for content in contents]
     for each in faces:
         store.add(each)
@@ -49,14 +49,14 @@ def add_faces(store: FaceStore, *contents: bytes) -> list[FaceImage]:
 
 
 def is_cached(vector: bytes, store: FaceStore) -> bool:
-    """Whether any part of a vector is in the file that remembers the assessments."""
+    """Return whether the cache of assessments contains a part of a vector."""
     content = (store.folder / FILE).read_bytes()
     return any(vector[at : at + 64] in content for at in range(0, len(vector), 64))
 
 
 @dataclass
 class UnknownPage:
-    """The page of unknown visitors, with a people folder that holds the bundled person."""
+    """The page of unknown visitors, with a people folder of the bundled person."""
 
     client: TestClient
     store: FaceStore
@@ -67,7 +67,7 @@ class UnknownPage:
 
     @property
     def text(self) -> str:
-        """The page."""
+        """Return the page."""
         return self.client.get("/unknown").text
 
     def post(self, **fields: object) -> int:
