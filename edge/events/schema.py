@@ -35,7 +35,7 @@ Rfc3339 = Annotated[
 Version = Annotated[Literal[1], Meta(description="version of this contract")]
 EventId = Annotated[str, Meta(description="UUIDv7; equal in every copy of one event, so use it to drop copies")]
 DoorName = Annotated[str, Meta(description="name of the door, as in its door.toml")]
-ModelRefs = Annotated[dict[str, str], Meta(description="models in use: job to the first digits of the SHA-256")]
+ModelRefs = Annotated[dict[str, str], Meta(description="models in use: task and first digits of the SHA-256")]
 SequenceNumber = Annotated[
     int, Meta(ge=0, description="number of the event; only rises, also over restarts; may have gaps")
 ]
@@ -72,7 +72,7 @@ class PersonRef(msgspec.Struct, frozen=True, kw_only=True):
     """An enrolled person."""
 
     id: Annotated[str, Meta(description="id, as in access rules")]
-    name: Annotated[str, Meta(description="name for people")]
+    name: Annotated[str, Meta(description="display name")]
 
 
 class BoxPx(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     seq: SequenceNumber
     door: DoorName
     kind: EventKind
-    at: Annotated[Rfc3339, Meta(description="when it happened; of an access event, when the frame was captured")]
+    at: Annotated[Rfc3339, Meta(description="time of the event; for an access event, when the frame was captured")]
     published_at: Annotated[Rfc3339, Meta(description="when this copy was sent")] | None
     person: Annotated[PersonRef | None, Meta(description="the recognised person; null: nobody, or unknown")]
     distance_sq: (
@@ -115,10 +115,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     )
     threshold_sq: Annotated[float, Meta(description="largest accepted `distance_sq`; lower is stricter")] | None
     runner_up_sq: Annotated[float, Meta(description="distance to the second nearest person; lower is nearer")] | None
-    samples: Annotated[int, Meta(description="number of samples of the face that were fused")] | None
+    samples: Annotated[int, Meta(description="number of samples of the face behind the result")] | None
     quality: Annotated[float, Meta(ge=0, le=1, description="mean quality of those samples, 0 to 1")] | None
     reason: Reason
-    rule: Annotated[str, Meta(description="access rule that decided, by its place in policy.toml")] | None
+    rule: Annotated[str, Meta(description="access rule that decided, as its place in policy.toml")] | None
     track: Annotated[int, Meta(description="number of the visitor's track since the start, from 1")] | None
     box: Annotated[BoxPx | None, Meta(description="the face in the frame; null in system events")]
     clock_synced: Annotated[bool, Meta(description="whether a time server has set the clock of the door")]
