@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = add_command(commands, "bench", _bench, "measure how fast this machine runs the models and the pipeline")
+    command = add_command(commands, "bench", _bench, "measure the speed of models and pipeline on this machine")
     add_options(command, repeats=100)
     command.add_argument("--only", nargs="+", choices=("steps",), help="sections to measure (default: all)")
     command.add_argument("--quick", action="store_true", help="run a fifth of the repeats")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from edge.cli.command import Commands, add_command, add_config_option, print_json
@@ -19,6 +20,8 @@ def add(commands: Commands) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     path = find_config(arguments.config)
+    if not arguments.verbose:
+        logging.getLogger().setLevel(logging.ERROR)  # the results contain all warnings
     from edge.diagnostics.check import check
     from edge.diagnostics.report import ReportPrinter, State
 

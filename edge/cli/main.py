@@ -42,13 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge",
         description="Face recognition at the door: camera frames in, access events over MQTT out.",
-        epilog="Try it: edge demo. Set up a door: edge setup, edge check, edge run. "
-        "Exit codes: 0 success, 1 failure, 2 unusable command line, configuration or input file. "
-        "Distances are squared Euclidean distances between unit embeddings, 0 to 4; lower is nearer.",
+        epilog="Start with edge demo. To set up a door, use edge setup, edge check and edge run. "
+        "Distances are squared Euclidean distances between unit embeddings, 0 to 4; lower is nearer. "
+        "Exit codes: 0 success, 1 failure, 2 unusable command line, configuration or input file.",
     )
     parser.add_argument("--version", action="version", version=f"threshold-edge {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="also log repeated messages and details")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
     return parser

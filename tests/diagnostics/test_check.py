@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.door_checks import a_door, one, write
+from support.mqtt_brokers import free_port
 
 from edge.demo.run_demo import CLIP
 from edge.diagnostics.check import check
@@ -43,6 +44,7 @@ def test_every_problem_with_remedy_in_80_columns(tmp_path: Path) -> None:
     path.write_text(
         f'site = "a"\ndoor = "b"\nstate_folder = "{tmp_path}/none"\ngallery = "{tmp_path}/none"\n'
         f'[camera]\nsource = "{CLIP}"\n[mqtt]\nurl = "mqtt://127.0.0.1:1"\n[lock]\npin = 17\n'
+        f"[metrics]\nport = {free_port()}\n"
     )
     done = edge_check(path, "--json")
     assert done.returncode == 1
@@ -54,6 +56,7 @@ def test_every_problem_with_remedy_in_80_columns(tmp_path: Path) -> None:
     assert shown.returncode == 1
     words = [word for word in shown.stdout.split() if len(word) > 60]  # a path is not wrapped
     assert all(len(line) <= 80 or any(word in line for word in words) for line in shown.stdout.splitlines())
+    assert shown.stderr == ""  # no log line between the results
     assert re.fullmatch(r"✗ \d+ errors, \d+ warnings?", shown.stdout.splitlines()[-1])
 
 
