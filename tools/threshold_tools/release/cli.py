@@ -285,6 +285,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command("keys", _list_keys, "list the keys that the doors trust")
     made = command("export", _export, "write the files for the doors into a folder, for a USB stick or a web server")
-    made.add_argument("folder", type=Path, metavar="FOLDER")
+    made.add_argument("folder", type=Path, metavar="FOLDER", help="folder to write into")
     made.add_argument("--shared", action="store_true", help="readable by other accounts, such as a web server")
     return parser
