@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import TextIO, TypeAlias
 import msgspec
 
 from edge.core.cli_support import DEFAULT_CONFIGS
+from edge.core.terminal import Style, Terminal
 
+_DIFFERENCE = re.compile(r"  [!+-] ")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -43,7 +44,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(table: str, stream: TextIO) -> None:
-    """Print a table of differences, in colour if the stream is a terminal and NO_COLOR (no-color.org) is not set."""
-    if stream.isatty() and not os.environ.get("NO_COLOR"):
-        table = re.sub(r"^  [!+-] .*$", "\x1b[31m\\g<0>\x1b[0m", table, flags=re.M)
-    print(table, file=stream, flush=True)
+    """Print a table of differences; on a terminal the different lines are coloured."""
+    terminal = Terminal(stream)
+    for line in table.splitlines():
+        terminal.print(terminal.styled(line, Style.ERROR if _DIFFERENCE.match(line) else Style.PLAIN))

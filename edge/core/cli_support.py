@@ -43,10 +43,6 @@ def run_main(main: Callable[[], int | None]) -> None:
     raise SystemExit(code)
 
 
-def _print_error(message: str) -> None:
-    print(f"{Terminal(sys.stderr).styled('error:', Style.ERROR)} {message}", file=sys.stderr)
-
-
 def find_default_config(candidates: Sequence[Path] = DEFAULT_CONFIGS) -> Path | None:
     """The first configuration file that exists, or None."""
     return next((path for path in candidates if path.exists()), None)
@@ -102,6 +98,10 @@ class PrintableFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         return escape_untrusted(super().formatMessage(record), None)
+
+
+def _print_error(message: str) -> None:
+    print(f"{Terminal(sys.stderr).styled('error:', Style.ERROR)} {message}", file=sys.stderr)
 
 
 def _escaped(character: str) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
+from support.pty_stream import PtyStream
 
 from edge.cli.main import main
 from edge.core.cli_support import DEFAULT_CONFIGS
@@ -235,3 +236,18 @@ def test_help_of_every_command(edge: Edge, command: str) -> None:
 def test_tuf_is_imported_only_for_releases() -> None:
     code = "import edge.cli.main, edge.runtime.daemon, sys; sys.exit('tuf' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_colours_of_log_and_errors_on_a_terminal(tmp_path: Path) -> None:
+    """A warning is yellow and the error red; in a pipe there are no colours."""
+    config = tmp_path / "door.toml"
+    config.write_text(f'site = "a"\ndoor = "b"\nstate_folder = "{tmp_path}"\ngallery = "{tmp_path}/none"\n')
+    tmp_path.chmod(0o755)
+    command = [sys.executable, "-m", "edge", "run", "--config", str(config)]
+    environ = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | {"TERM": "xterm"}
+    with PtyStream(100) as stream:
+        subprocess.run(command, stderr=stream, env=environ, check=False)
+        shown = stream.read_terminal()
+    assert re.search(r"\x1b\[33m\S+ \S+ WARNING other users can read or write", shown)
+    assert f"\x1b[1;31merror:\x1b[0m {tmp_path}/none: no such gallery" in shown
+    assert b"\x1b" not in subprocess.run(command, capture_output=True, env=environ, check=False).stderr
