@@ -215,7 +215,7 @@ def opened(decisions: list[Decision]) -> bool:
     return any(decision.kind is AccessOutcome.DOOR_OPEN for decision in decisions)
 
 
-def test_evidence_of_a_removed_person_opens_nothing(vision: VisionStages, gallery: Gallery, clip: list[Frame]) -> None:
+def test_evidence_of_a_removed_person(vision: VisionStages, gallery: Gallery, clip: list[Frame]) -> None:
     """The swap happens one frame before the opening; without it the same frames open the door."""
     plain = Pipeline(quick(), vision, gallery)
     first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))

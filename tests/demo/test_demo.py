@@ -34,7 +34,7 @@ def test_private_clip_and_picture_of_the_opening(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("writable", [True, False])
 def test_demo_ends_with_files_and_a_next_step(tmp_path: Path, writable: bool) -> None:
-    """If the clip cannot be written, the demo says so and goes on; commands are given as they can be typed."""
+    """If the clip cannot be written, the demo reports it and continues; the commands have the right path."""
     edge = Path(sys.executable).with_name("edge")
     if not writable:
         (tmp_path / CLIP_NAME).mkdir()

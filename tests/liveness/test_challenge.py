@@ -1,4 +1,4 @@
-"""The active challenge: a head that follows passes, and nothing else does."""
+"""The active challenge: it passes only if the recognised head makes the requested movements."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ONE_STEP = LivenessConfig(mode="challenge", challenge_movements=("turn-left",), 
 
 
 def tilted(left_deg: float) -> FloatArray:
-    """What a mesh makes of a photo that is turned by hand: foreshortened, and with the depth that faces have."""
+    """Mesh of a photo that somebody turns: foreshortened, with the depth of a face."""
     return HEAD * np.array([math.cos(math.radians(left_deg)), 1, 1], np.float32)
 
 
 def mixed(left_deg: float, *, depth_deg: float | None = None, across: float = 1.0) -> FloatArray:
-    """What no head shows: the picture of one turn with the depth of another, or drawn in across."""
+    """Impossible for a head: the picture of one turn with the depth of another, or compressed horizontally."""
     points = turned(left_deg) * np.array([across, 1, 1], np.float32)
     if depth_deg is not None:
         points[:, 2] = turned(depth_deg)[:, 2]
@@ -42,14 +42,14 @@ def mixed(left_deg: float, *, depth_deg: float | None = None, across: float = 1.
 
 
 def flattened(up_deg: float, nose: float) -> FloatArray:
-    """A head that has looked up, of whose nose only a share has moved as its depth says; a sheet's picture has none."""
+    """A head that looks up, whose nose moves only by a share of the motion of its depth; 0 for a bent picture."""
     points = turned(0.0, up_deg)
     points[:, 1] += np.float32((1 - nose) * math.sin(math.radians(up_deg))) * NOSE.astype(np.float32)
     return points
 
 
 def shaken(left_deg: float, pixels: float) -> FloatArray:
-    """A head that has turned, each of its points seen elsewhere, as a mesh errs on what is no head."""
+    """A turned head with errors of all points, as a mesh has on objects that are not heads."""
     points = turned(left_deg)
     points[:, :2] += np.random.default_rng(3).normal(0, pixels, (468, 2)).astype(np.float32)
     return points
@@ -61,7 +61,7 @@ def look(points: FloatArray, embedding: FloatArray | None = ADA) -> Sample:
 
 
 class Try:
-    """Somebody before a door: still until something is asked, then whatever `answer` makes of the ask."""
+    """A visitor: still until a movement is requested, then the movement that `answer` returns for it."""
 
     def __init__(
         self, config: LivenessConfig, answer: Callable[[ChallengeMovement], list[Sample]], before: Sample | None = None
@@ -85,7 +85,7 @@ class Try:
 
 
 def untold(points: FloatArray, why: str = "too-small") -> Sample:
-    """A look at somebody whom nobody can tell."""
+    """A sample of a face that cannot be identified."""
     seen = look(points, None)
     return replace(seen, quality=replace(seen.quality, weight=0.0, refusal=why))
 
@@ -98,8 +98,8 @@ def obey(ask: ChallengeMovement) -> list[Sample]:
 
 @pytest.mark.parametrize("left_deg", [-40.0, -10.0, 0.0, 15.0, 35.0])
 @pytest.mark.parametrize("up_deg", [-15.0, 0.0, 20.0])
-def test_a_turn_is_read_off_the_parallax(left_deg: float, up_deg: float) -> None:
-    """Whatever the scale and the place in the picture; where both turns mix, each is only nearly itself."""
+def test_turn_measured_by_parallax(left_deg: float, up_deg: float) -> None:
+    """The measurement is independent of scale and place; combined turns are measured approximately."""
     seen = estimate_motion(HEAD, turned(left_deg, up_deg) * 1.3 + np.float32(200))
     assert seen.left_deg == pytest.approx(left_deg, abs=0.01 if not up_deg else 4)
     assert seen.up_deg == pytest.approx(up_deg, abs=0.01 if not left_deg else 4)
@@ -107,16 +107,16 @@ def test_a_turn_is_read_off_the_parallax(left_deg: float, up_deg: float) -> None
 
 
 @pytest.mark.parametrize("degrees", [15, 30, 45])
-def test_a_flat_photo_turned_by_hand_shows_no_parallax_but_shrinks(degrees: int) -> None:
-    """It is foreshortened instead."""
+def test_flat_photo_that_is_turned(degrees: int) -> None:
+    """It has no parallax, but is foreshortened."""
     seen = estimate_motion(HEAD, tilted(degrees))
     assert abs(seen.left_deg) < 2
     assert seen.stretch == pytest.approx(math.cos(math.radians(degrees)), abs=0.05)
 
 
 @pytest.mark.parametrize("nose", [0.0, 0.5, 1.0])
-def test_the_relief_tells_how_much_of_a_nose_there_is(nose: float) -> None:
-    """Whatever the rest of the depth: a sheet can be bent as a face is, and has no nose."""
+def test_depth_relief_of_a_nose(nose: float) -> None:
+    """The other depths do not matter: a sheet can be bent like a face, but has no nose."""
     assert depth_relief(HEAD, flattened(20.0, nose)) == pytest.approx(nose, abs=0.1)
 
 
@@ -132,16 +132,16 @@ def test_the_relief_tells_how_much_of_a_nose_there_is(nose: float) -> None:
         (ChallengeMovement.TURN_LEFT, mixed(25.0, across=0.92), False),
     ],
 )
-def test_a_movement_is_made_by_what_moves_as_a_head(ask: ChallengeMovement, points: FloatArray, made: bool) -> None:
-    """Far enough alone is not enough: with a nose, in one piece, and not foreshortened."""
+def test_movement_of_a_head_only(ask: ChallengeMovement, points: FloatArray, made: bool) -> None:
+    """The movement must be large enough, rigid, with a nose, and not foreshortened."""
     rest, end = (RestPose.of([(mesh, look(mesh).quality)]) for mesh in (HEAD, points))
     turn = rest.to(end)
     assert turn.share(ask) >= 1
     assert turn.completed(ask) == made
 
 
-def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
-    """One movement is told at a time: the next is not known before."""
+def test_visitor_who_follows_all_steps() -> None:
+    """Each movement is requested only after the previous one."""
     visitor = Try(LivenessConfig(mode="challenge", challenge_steps=3), obey)
     assert visitor.run() == "passed"
     assert [(prompt.state, prompt.step) for prompt in visitor.prompts] == [
@@ -154,15 +154,15 @@ def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
 
 
 def asked_at(config: LivenessConfig, draws: list[float]) -> list[tuple[str, int]]:
-    """What somebody who does all of it is asked, and how long after the last movement, or the begin."""
+    """Requests to a visitor who follows, with the time since the previous movement or the beginning."""
     visitor = Try(config, obey)
     visitor.challenge = MovementChallenge(config, 1, iter(draws).__next__, ADA, 0)
     assert visitor.run() == "passed"
     return [(str(prompt.movement), prompt.t_ns) for prompt in visitor.prompts if prompt.state is ChallengeState.ASKED]
 
 
-def test_what_is_asked_and_when_is_chance_alone() -> None:
-    """Every pair of movements comes up, repeated ones, too; the same numbers ask the same at the same moments."""
+def test_random_movements_and_times() -> None:
+    """All pairs of movements occur, also equal ones; equal random numbers give equal requests and times."""
     config, pairs = LivenessConfig(mode="challenge"), set()
     for seed in range(40):
         draws = np.random.default_rng(seed).random(9).tolist()
@@ -173,7 +173,7 @@ def test_what_is_asked_and_when_is_chance_alone() -> None:
 
 
 def test_moment_of_each_ask() -> None:
-    """Each comes after one second to two of rest, by a number of its own: the first does not foretell the second."""
+    """Each follows 1 to 2 s of rest, by a random number of its own, so the first does not predict the second."""
     config = LivenessConfig(mode="challenge", challenge_movements=("turn-left",), challenge_steps=2)
     waits = {}
     for first in (0.0, 0.5, 0.99):
@@ -201,27 +201,25 @@ def test_moment_of_each_ask() -> None:
         ("seen but not shown", lambda _: [look(mixed(one, depth_deg=0)) for one in there_and_back(25)], "too-late"),
         ("foreshortened", lambda _: [look(mixed(one, across=0.8)) for one in there_and_back(25)], "too-late"),
         ("a photo", lambda _: [look(tilted(one)) for one in there_and_back(45)], "too-late"),
-        ("in pictures shown in turn, there", lambda _: [look(turned())] * 4 + [look(turned(25))] * 4 + [
+        ("in alternating pictures, there", lambda _: [look(turned())] * 4 + [look(turned(25))] * 4 + [
             look(turned(one)) for one in there_and_back(25)[13:]], "jumped"),
-        ("in pictures shown in turn, back", lambda _: [look(turned(one)) for one in there_and_back(25)[:13]] + [
+        ("in alternating pictures, back", lambda _: [look(turned(one)) for one in there_and_back(25)[:13]] + [
             look(turned())], "jumped"),
         ("with another face meanwhile", lambda _: [look(turned(one), BOB if one > 8 else ADA)
             for one in there_and_back(25)], "too-late"),
-        ("too far to tell whose face it is", lambda _: [look(turned(one), None if one > 8 else ADA)
+        ("too far to identify the face", lambda _: [look(turned(one), None if one > 8 else ADA)
             for one in there_and_back(25)], "too-late"),
         ("with another face after it", lambda _: [look(turned(one), BOB) for one in there_and_back(25)] + [
             look(turned(), BOB)] * 40, "too-late"),
     ],
 )  # fmt: skip
-def test_nothing_but_the_movement_asked_passes(
-    name: str, answer: Callable[[ChallengeMovement], list[Sample]], reason: str
-) -> None:
-    """To turn left, by 18 degrees at least, after the ask and in time, by a head, and back to the same face."""
+def test_responses_that_fail(name: str, answer: Callable[[ChallengeMovement], list[Sample]], reason: str) -> None:
+    """Required: a large enough left turn after the request, in time, by a head, and back to the same face."""
     assert Try(ONE_STEP, answer).run() == reason, name
 
 
-def test_a_movement_nobody_asked_for_between_two_steps_fails() -> None:
-    """A recording goes on whatever the door says."""
+def test_movement_between_two_steps() -> None:
+    """A recording continues without regard to the door."""
     once: count[int] = count()
 
     def answer(ask: ChallengeMovement) -> list[Sample]:
@@ -234,21 +232,21 @@ def test_a_movement_nobody_asked_for_between_two_steps_fails() -> None:
     assert visitor.run() == "moved-unasked"
 
 
-def test_who_is_somebody_else_or_never_still_is_not_asked() -> None:
-    """The straight looks before the movement have to show the face that was recognised."""
+def test_no_request_without_the_recognised_still_head() -> None:
+    """The straight samples before the movement must show the recognised face."""
     stranger = Try(ONE_STEP, obey, before=look(turned(), BOB))
     assert (stranger.run(), [prompt.step for prompt in stranger.prompts]) == ("not-still", [0])
 
 
-def test_one_look_that_errs_fails_nobody() -> None:
-    """A mesh errs now and then; a wrong movement lasts for more than one look."""
+def test_single_wrong_measurement() -> None:
+    """Single mesh errors occur; a wrong movement lasts for more than one sample."""
     slip = look(turned(up_deg=20))
     assert Try(ONE_STEP, lambda ask: [slip, *obey(ask)]).run() == "passed"
     assert Try(ONE_STEP, lambda ask: [slip, slip, *obey(ask)]).run() == "wrong-movement"
 
 
-def test_a_head_that_drifts_is_not_still() -> None:
-    """A movement on its way is no rest to measure another one against; the pause begins when it has ended."""
+def test_drifting_head() -> None:
+    """A head in motion is not a reference; the pause begins when the motion has ended."""
     challenge = MovementChallenge(ONE_STEP, 1, lambda: 0.0, ADA, 0)
     asked_ns = []
     for number in range(60):
@@ -257,8 +255,8 @@ def test_a_head_that_drifts_is_not_still() -> None:
     assert 1_000_000_000 + 5 * LOOK_NS <= asked_ns[0] <= 1_000_000_000 + 12 * LOOK_NS
 
 
-def test_a_movement_is_measured_against_the_mean_of_several_looks() -> None:
-    """One look errs by a degree or two: those who turn by just enough do not depend on the last one before the ask."""
+def test_reference_pose_is_a_mean() -> None:
+    """One sample has an error of a degree or two, so the result must not depend on the last one before the request."""
     wavering = count()
 
     def rest() -> Sample:
@@ -276,8 +274,8 @@ def test_a_movement_is_measured_against_the_mean_of_several_looks() -> None:
 
 
 @pytest.mark.parametrize(("up_deg", "asks"), [(0.0, {"look-up", "turn-left"}), (16.0, {"turn-left"})])
-def test_who_looks_up_already_is_not_asked_to(up_deg: float, asks: set[str]) -> None:
-    """A mesh shows hardly more of it; something else is asked instead, if the door asks for anything else."""
+def test_no_look_up_request_to_a_raised_head(up_deg: float, asks: set[str]) -> None:
+    """The mesh cannot measure more pitch, so another movement is requested, if one is configured."""
     config = LivenessConfig(mode="challenge", challenge_movements=("look-up", "turn-left"), challenge_steps=1)
     told = set()
     for seed in range(20):
@@ -295,15 +293,15 @@ def test_who_looks_up_already_is_not_asked_to(up_deg: float, asks: set[str]) -> 
     assert [prompt.movement for prompt in only.prompts] == [ChallengeMovement.LOOK_UP]
 
 
-def test_a_turn_beyond_what_shows_a_face_counts_by_what_was_seen_on_the_way() -> None:
-    """Who turns too far is not asked again, as long as the face was told on the way there and back."""
+def test_turn_beyond_identification() -> None:
+    """A visitor who turns too far passes if the face was identified before and after."""
     path = [0.0, 0.0, 10.0, 20.0, 35.0, 48.0, 48.0, 35.0, 20.0, 10.0, 4.0, 0.0]
     seen = Try(ONE_STEP, lambda _: [look(turned(one), None if one > 36 else ADA) for one in path])
     assert seen.run() == "passed"
 
 
-def test_looks_turned_too_far_to_tell_whose_face_it_is_count_between_those_that_tell() -> None:
-    """Who turns to the end of the range need not guess where it is; another person is not told on the way."""
+def test_unidentified_samples_between_identified_ones() -> None:
+    """A turn beyond the measurable range counts; that of another person does not."""
 
     def seen(one: float, there: FloatArray | None) -> Sample:
         return untold(turned(one), "turned-away") if there is None else look(turned(one), there)
@@ -325,21 +323,21 @@ def test_looks_turned_too_far_to_tell_whose_face_it_is_count_between_those_that_
     ],
 )
 def test_movement_by_another_head(name: str, other: Callable[[float], Sample]) -> None:
-    """The recognised face begins the movement; a head that nobody can tell goes on with it in its place."""
+    """The recognised face begins the movement; a head that cannot be identified continues it."""
     path = there_and_back(25)
     assert Try(ONE_STEP, lambda _: [other(one) if one > 13 else look(turned(one)) for one in path]).run() == (
         "too-late"
     ), name
 
 
-def test_movement_by_a_head_never_told() -> None:
-    """A head of the same size in the same place: nobody could tell it before it turned, so it is not counted."""
+def test_movement_by_a_head_never_identified() -> None:
+    """A head of the same size in the same place was not identified before it turned, so it does not count."""
     path = there_and_back(25)
     assert Try(ONE_STEP, lambda _: [untold(turned(one)) if one else look(turned()) for one in path]).run() == "too-late"
 
 
 def test_movement_by_a_head_that_comes_a_little_nearer() -> None:
-    """Nobody stands like a post: some steps in size and place are a visitor's own."""
+    """Visitors are not perfectly still: small changes of size and place are accepted."""
     path = there_and_back(25)
     nearer = [look(turned(one, size=1 + one / 250) + np.array([one, 0, 0], np.float32)) for one in path]
     assert Try(ONE_STEP, lambda _: nearer).run() == "passed"
@@ -347,13 +345,13 @@ def test_movement_by_a_head_that_comes_a_little_nearer() -> None:
 
 @pytest.mark.parametrize("size", [0.8, 1.0, 1.25])
 def test_size_of_a_head_that_turns(size: float) -> None:
-    """A turn foreshortens a head's picture, and is not taken for a step away."""
+    """A turn foreshortens the picture of a head and must not count as a change of distance."""
     for left_deg, up_deg in ((0.0, 0.0), (35.0, 0.0), (-35.0, 0.0), (0.0, 25.0)):
         assert estimate_motion(HEAD, turned(left_deg, up_deg, size)).size == pytest.approx(size, abs=0.01)
 
 
-def test_looks_at_the_movement_in_a_row() -> None:
-    """It is held for three looks with no other face between them."""
+def test_movement_held_for_samples_in_a_row() -> None:
+    """The movement is held for three samples without another face between them."""
 
     def answer(others: set[int]) -> list[Sample]:
         path = [0.0] * 4 + [10.0, 18.0, 24.0, 24.0, 24.0, 24.0, 18.0, 10.0] + [0.0] * 3
@@ -365,23 +363,23 @@ def test_looks_at_the_movement_in_a_row() -> None:
     assert Try(ONE_STEP, lambda _: flickering).run() == "too-late"
 
 
-def test_untold_face_after_the_movement() -> None:
-    """The last look has to show the recognised face, not only a straight one."""
+def test_unidentified_face_after_the_movement() -> None:
+    """The last sample must show the recognised face, not only a straight one."""
     path = there_and_back(25)
     end = len(path) - 3
     answer = [look(turned(one)) if number < end - 4 else untold(turned(one)) for number, one in enumerate(path)]
     assert Try(ONE_STEP, lambda _: answer + [untold(turned())] * 60).run() == "too-late"
 
 
-def test_what_the_mesh_does_not_believe_to_be_a_face_tells_nothing() -> None:
-    """Garbage is no movement; for long it is nobody in sight."""
+def test_samples_without_a_face() -> None:
+    """Invalid meshes are not a movement; if they continue, the face is out of sight."""
     doubtful = [replace(one, quality=replace(one.quality, refusal="no-face")) for one in [look(turned(-25), None)] * 12]
     assert Try(ONE_STEP, lambda ask: doubtful[:8] + obey(ask)).run() == "passed"
     assert Try(ONE_STEP, lambda ask: doubtful + obey(ask)).run() == "out-of-sight"
 
 
-def test_who_is_out_of_sight_meanwhile_fails() -> None:
-    """Behind a hand, anything could be exchanged."""
+def test_face_out_of_sight() -> None:
+    """While the face is hidden, it could be exchanged."""
     challenge = Try(ONE_STEP, lambda _: []).challenge
     t_ns = 0
     while challenge.state is None:
@@ -398,10 +396,10 @@ def portraits(vision: VisionStages, photo: Callable[[str], BgrImage]) -> list[Sa
 
 
 @pytest.mark.parametrize("left_deg", [-35.0, 35.0])
-def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
+def test_full_turn_in_a_near_detection(
     left_deg: float, portraits: list[SampledPortrait], watching: VisionStages
 ) -> None:
-    """Its boxes are about all of a turned head, of which the mesh would read as little as 11 degrees."""
+    """Its boxes contain a whole turned head, of which the mesh would measure as little as 11 degrees."""
     near = Detector(watching.models[1], DetectorConfig())
     for model in portraits:
         picture = fit_portrait(model.portrait, model.landmarks, 45.0)

@@ -1,4 +1,4 @@
-"""What each cue sees by itself, and what the rule makes of all of them."""
+"""Each cue by itself, and the score from all of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def landmarks(shift: float = 0.0) -> Landmarks:
 
 
 def texture(seed: int, grain_px: float = 12.0) -> FloatArray:
-    """Something to see, (480, 640) float32."""
+    """A detailed picture, (480, 640) float32."""
     noise = np.random.default_rng(seed).uniform(0, 255, SIZE[::-1]).astype(np.float32)
     blurred = cv2.GaussianBlur(noise, (0, 0), grain_px)
     return np.asarray((blurred - blurred.mean()) / blurred.std() * 35 + 120, np.float32)
@@ -56,7 +56,7 @@ WAY = (4, 8, 12, 8, 4, -4, -8)
 
 
 def told(first: FloatArray, looks: list[FloatArray], motions: list[NDArray[np.float64]]) -> float | None:
-    """How the surroundings follow a face that moves so."""
+    """Value of the cue for a face with this motion."""
     surroundings = BackgroundMotion(Frame(filmed(first), 0, 0), landmarks())
     changes = []
     for number, (grey, motion) in enumerate(zip(looks, motions, strict=True), 1):
@@ -69,7 +69,7 @@ def told(first: FloatArray, looks: list[FloatArray], motions: list[NDArray[np.fl
 
 
 @pytest.mark.parametrize("moves", [slid, tilted])
-def test_a_picture_takes_its_background_along_and_a_wall_stays(moves: Callable[[float], NDArray[np.float64]]) -> None:
+def test_background_of_a_picture_and_of_a_room(moves: Callable[[float], NDArray[np.float64]]) -> None:
     wall, motions = texture(1), [moves(px) for px in WAY]
     carried = told(wall, [moved_by(wall, motion) for motion in motions], motions)
     stays = told(wall, [wall] * len(WAY), motions)
@@ -78,7 +78,7 @@ def test_a_picture_takes_its_background_along_and_a_wall_stays(moves: Callable[[
     assert stays < 0.3 < 3 < carried
 
 
-def test_the_edge_of_a_screen_before_a_plain_wall_is_enough_to_see_it_move_along() -> None:
+def test_edge_of_a_screen_moves_along() -> None:
     bezel = np.full(SIZE[::-1], 120, np.float32)
     cv2.rectangle(bezel, (90, 10), (550, 460), 10.0, 16)
     motions = [slid(px) for px in WAY]
@@ -87,7 +87,7 @@ def test_the_edge_of_a_screen_before_a_plain_wall_is_enough_to_see_it_move_along
     assert carried > 3
 
 
-def test_a_picture_takes_its_background_along_in_changing_light_too() -> None:
+def test_moving_background_in_changing_light() -> None:
     wall, motions = texture(1), [slid(px) for px in WAY]
     lit = [moved_by(wall, motion) * (0.7 if number % 2 else 1.1) for number, motion in enumerate(motions)]
     value = told(wall, lit, motions)
@@ -95,14 +95,14 @@ def test_a_picture_takes_its_background_along_in_changing_light_too() -> None:
     assert value > 3
 
 
-def test_nothing_is_told_by_a_plain_wall_or_a_face_that_keeps_still() -> None:
+def test_no_value_without_detail_or_motion() -> None:
     wall, plain = texture(1), np.full(SIZE[::-1], 120, np.float32)
     motions = [slid(px) for px in WAY]
     assert told(plain, [plain] * len(WAY), motions) is None
     assert told(wall, [wall] * len(WAY), [slid(0.1)] * len(WAY)) is None
 
 
-def test_a_lamp_that_is_switched_on_and_a_camera_that_is_knocked_once_are_no_picture() -> None:
+def test_lamp_and_knocked_camera() -> None:
     wall, motions = texture(1), [slid(px) for px in WAY]
     lit = [wall * (1.2 if number > 2 else 1.0) for number in range(len(WAY))]
     knocked = [moved_by(wall, motions[3]) if number == 3 else wall for number in range(len(WAY))]
@@ -112,8 +112,8 @@ def test_a_lamp_that_is_switched_on_and_a_camera_that_is_knocked_once_are_no_pic
         assert value < 0.5
 
 
-def test_hair_that_moves_with_the_head_is_not_looked_at() -> None:
-    """Up to 2.7 times the eyes' distance to the sides; the wall beyond tells."""
+def test_hair_is_excluded_from_the_background() -> None:
+    """Up to 2.7 eye distances to the sides are excluded; the wall beyond is measured."""
     wall, hair, motions = texture(1), texture(2, 4), [slid(px) for px in WAY]
 
     def before(motion: NDArray[np.float64]) -> FloatArray:
@@ -126,13 +126,13 @@ def test_hair_that_moves_with_the_head_is_not_looked_at() -> None:
     assert value < 0.5
 
 
-def test_surroundings_of_a_face_that_fills_the_frame_tell_nothing() -> None:
+def test_no_background_around_a_large_face() -> None:
     near = Landmarks(np.zeros((468, 3), np.float32), (FIVE - 320) * 5 + 320, 1.0)
     frame = Frame(filmed(texture(1)), 0, 0)
     assert BackgroundMotion(frame, near).add_frame(frame) is None
 
 
-def test_a_grid_of_pixels_filmed_again_makes_a_pattern_and_compression_does_not() -> None:
+def test_moire_of_a_recaptured_screen() -> None:
     skin = texture(3, 6)
     y, x = np.mgrid[0:480, 0:640]
     grid = (skin + 8 * np.sin(x * 2.1) + 8 * np.sin(y * 1.7)).astype(np.float32)
@@ -144,7 +144,7 @@ def test_a_grid_of_pixels_filmed_again_makes_a_pattern_and_compression_does_not(
     assert moire_energy(Frame(plain, 0, 0), landmarks(-300)) is None
 
 
-def test_a_screen_flickers_and_a_room_whose_light_flickers_or_fades_does_not() -> None:
+def test_flicker_of_a_screen_and_of_a_room() -> None:
     beat = [1 + 0.04 * (-1) ** number for number in range(10)]
     screen = flicker_energy([(100 * each, 80) for each in beat])
     room = flicker_energy([(100 * each, 80 * each) for each in beat])
@@ -152,9 +152,7 @@ def test_a_screen_flickers_and_a_room_whose_light_flickers_or_fades_does_not() -
     assert max(room, faded) < 0.005 < 0.03 < screen
 
 
-def test_a_mouth_that_opens_is_an_expression_and_coming_nearer_is_none(
-    vision: VisionStages, photo: Callable[[str], BgrImage]
-) -> None:
+def test_mouth_variation(vision: VisionStages, photo: Callable[[str], BgrImage]) -> None:
     pixels = photo("obama2")
     (face,) = vision.detector.detect(Frame(pixels, 0, 0))
     mesh = vision.reader.sample(Frame(pixels, 0, 0), face).landmarks
@@ -168,34 +166,34 @@ def test_a_mouth_that_opens_is_an_expression_and_coming_nearer_is_none(
 
 
 @pytest.mark.parametrize("name", LIFE)
-def test_the_score_falls_as_a_cue_shows_more_life_and_is_half_where_all_are_in_the_middle(name: str) -> None:
+def test_score_by_signs_of_life(name: str) -> None:
     assert attack_score(MIDDLE)[0] == pytest.approx(0.5)
     assert attack_score({**MIDDLE, name: 0.0})[0] > 0.9
     assert attack_score({**MIDDLE, name: 5 * CUE_WEIGHTS[name].middle})[0] < 0.1
 
 
-def test_a_sign_of_a_picture_speaks_against_and_the_want_of_it_for_nobody() -> None:
+def test_score_by_signs_of_a_picture() -> None:
     alive = {**MIDDLE, **{name: 3 * CUE_WEIGHTS[name].middle for name in LIFE}}
     for silent in (None, 0.01, 1.0):
         assert attack_score({**alive, "surroundings": silent})[0] == attack_score(alive)[0] < 0.1
     assert attack_score({**alive, "surroundings": 2.0})[0] > 0.9
 
 
-def test_a_cue_without_weight_is_shown_and_counts_for_nothing() -> None:
+def test_cue_without_weight() -> None:
     told_by = attack_score({**MIDDLE, "mouth": 0.5, "moire": 9.0, "flicker": 1.0})
     assert told_by[0] == attack_score(MIDDLE)[0]
     assert {cue.name: cue.value for cue in told_by[1]}["moire"] == 9.0
     assert all(cue.score is None for cue in told_by[1] if not cue.weight)
 
 
-def test_of_two_runs_count_the_livelier_ones_life_and_the_stronger_sign() -> None:
+def test_combination_of_two_runs() -> None:
     quiet: Values = {**MIDDLE, "local-motion": 0.05, "unexplained": 0.001, "surroundings": 2.0}
     lively: Values = {**MIDDLE, "local-motion": 0.4, "unexplained": 0.001, "surroundings": None}
     assert combine(quiet, lively) == combine(lively, quiet) == {**lively, "surroundings": 2.0}
     assert combine(quiet, None) == quiet
 
 
-def test_an_event_tells_only_what_a_cue_could_tell() -> None:
+def test_only_measured_cues_in_events() -> None:
     cues = attack_score({**MIDDLE, "surroundings": None, "moire": 1.5})[1]
     named = dict(LivenessEvidence(0.5, cues, True, 12, 1.5).as_cues)
     assert "surroundings" not in named
@@ -203,7 +201,7 @@ def test_an_event_tells_only_what_a_cue_could_tell() -> None:
 
 
 def speaker(number: int, px: float, *, replayed: bool) -> BgrImage:
-    """Somebody who speaks and moves, before a wall; or a screen that shows it and is moved, wall and all."""
+    """A person who speaks and moves in front of a wall; or a moved screen that shows all of it."""
     wall, skin = texture(1), texture(4, 14)
     y, x = np.mgrid[0:480, 0:640].astype(np.float32)
     pull = 8 * (number % 3) * np.exp(-(((x - 320) / 30) ** 2) - ((y - 295) / 20) ** 2)
@@ -217,7 +215,7 @@ def speaker(number: int, px: float, *, replayed: bool) -> BgrImage:
     return filmed(where * moved_by(speaks, slid(px)) + (1 - where) * wall, number)
 
 
-def test_a_speaker_is_genuine_and_a_screen_that_shows_him_speak_is_not_once_it_moves() -> None:
+def test_speaker_and_moving_screen() -> None:
     scores = {}
     for replayed in (False, True):
         liveness = PassiveLiveness(config=LivenessConfig())

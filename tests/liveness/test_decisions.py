@@ -1,4 +1,4 @@
-"""Liveness in the verdict: what would open is held back until it is shown, and nothing else is."""
+"""Liveness in decisions: openings are held until liveness is shown, other decisions are not."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ASKING = AccessRules(doors=(("front", DoorRules("d", (AllowRule("all", ("*",)),)
 EXPECTED = FOLDER / "expected.jsonl"
 S = 1_000_000_000
 ANNA = Person("anna", "Anna")
-MORNING = 1_790_000_000 * S - 1_790_000_000 * S % (24 * 3600 * S) + 9 * 3600 * S  # nine o'clock in UTC
+MORNING = 1_790_000_000 * S - 1_790_000_000 * S % (24 * 3600 * S) + 9 * 3600 * S  # 09:00 UTC
 NIGHT = MORNING + 14 * 3600 * S
 
 
@@ -86,7 +86,7 @@ def config(mode: str = "off", **changes: object) -> DoorConfig:
 
 @pytest.fixture(scope="module")
 def portrait(vision: VisionStages, photo: Callable[[str], BgrImage]) -> BgrImage:
-    """Somebody enrolled, as the camera sees him."""
+    """An enrolled person, as the camera sees him."""
     model = SampledPortrait.of(photo("obama2"), vision)
     assert model is not None
     return fit_portrait(model.portrait, model.landmarks, 45.0)
@@ -118,7 +118,7 @@ def a_door(door: DoorConfig, vision: VisionStages, rules: AccessRules | None = N
 def visit(
     pipeline: Pipeline, actor: Presenter, seconds: float, until: int = 1, begin_s: float = 0.0
 ) -> tuple[list[Decision], list[ChallengePrompt]]:
-    """Play somebody before a door until so many decisions have fallen; what they were, and what was asked."""
+    """Show a visitor to a door until this number of decisions; returns decisions and prompts."""
     decisions: list[Decision] = []
     told: list[ChallengePrompt] = []
     for number in range(round(seconds * FPS)):
@@ -132,8 +132,8 @@ def visit(
     return decisions, told
 
 
-def test_who_follows_the_challenge_gets_in(vision: VisionStages, visitor: Visitor) -> None:
-    """The opening comes after the last movement and is dated so; the event tells what was shown."""
+def test_visitor_who_follows_the_challenge(vision: VisionStages, visitor: Visitor) -> None:
+    """The opening follows the last movement and has its time; the event has the result."""
     pipeline = a_door(config("challenge", challenge_steps=1), vision)
     (opened,), told = visit(pipeline, visitor, 12)
     assert (opened.kind, opened.required_liveness) == (AccessOutcome.DOOR_OPEN, LivenessMode.CHALLENGE)
@@ -145,10 +145,8 @@ def test_who_follows_the_challenge_gets_in(vision: VisionStages, visitor: Visito
     assert dict(pipeline.liveness_gate.counts) == {"shown": 1}
 
 
-def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the_next_gets_in(
-    vision: VisionStages, visitor: Visitor
-) -> None:
-    """The screen is told, and asked anew."""
+def test_release_during_a_challenge(vision: VisionStages, visitor: Visitor) -> None:
+    """The screen shows the interruption and a new challenge."""
     pipeline = a_door(config("challenge", challenge_steps=1), vision)
     _, told = visit(pipeline, visitor, 3)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
@@ -159,28 +157,29 @@ def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the
     assert (opened.kind, [prompt.challenge_id for prompt in told]) == (AccessOutcome.DOOR_OPEN, [2, 2])
 
 
-def test_a_photo_does_not_follow_the_challenge(vision: VisionStages, held_photo: HeldPhoto) -> None:
-    """However it is turned; it is denied by name, for the photo shows somebody."""
+def test_photo_at_a_challenge(vision: VisionStages, held_photo: HeldPhoto) -> None:
+    """Turned in any way, it is denied, with the name of the person on the photo."""
     (denied,), told = visit(
         a_door(config("challenge", challenge_steps=1, challenge_step_timeout_s=2.0), vision), held_photo, 8
     )
     assert (denied.kind, denied.rule) == (AccessOutcome.DENIED, "liveness")
-    assert denied.reason in {"challenge-failed", "presentation-attack"}  # the latter where watching says so, too
+    # An attack if passive liveness detects the photo, too.
+    assert denied.reason in ("challenge-failed", "presentation-attack")
     assert told[-1].state is ChallengeState.FAILED
     assert denied.liveness is not None
     assert denied.liveness.challenge == told[-1].reason
 
 
-def test_a_moving_head_is_enough_where_the_door_only_watches(vision: VisionStages, visitor: Visitor) -> None:
-    """Nothing is asked; it takes a second longer."""
+def test_moving_head_with_passive_liveness(vision: VisionStages, visitor: Visitor) -> None:
+    """No movement is requested; the opening comes a second later."""
     visitor.movement = draw_movement(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
     (opened,), told = visit(a_door(config("passive"), vision), visitor, 6)
     assert (opened.kind, told) == (AccessOutcome.DOOR_OPEN, [])
     assert opened.t_ns >= S
 
 
-def test_a_photo_is_an_attack_each_time_it_is_tried(vision: VisionStages, held_photo: HeldPhoto) -> None:
-    """The event says what was measured."""
+def test_repeated_photo_attacks(vision: VisionStages, held_photo: HeldPhoto) -> None:
+    """The event has the measured values."""
     denials, _ = visit(a_door(config("passive", retry_s=0.2), vision), held_photo, 9, until=2)
     assert [(denial.kind, denial.reason) for denial in denials] == [(AccessOutcome.DENIED, "presentation-attack")] * 2
     shown = denials[0].liveness
@@ -190,10 +189,8 @@ def test_a_photo_is_an_attack_each_time_it_is_tried(vision: VisionStages, held_p
     assert {"local-motion", "unexplained"} <= {name for name, _ in shown.cues} <= set(CUE_WEIGHTS)
 
 
-def test_photos_of_a_person_do_not_keep_that_person_out(
-    vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto
-) -> None:
-    """After repeated attacks the living person shows life twice, within the pause of a lockout, and gets in."""
+def test_person_after_photo_attacks_on_them(vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto) -> None:
+    """After repeated attacks the living person shows liveness twice, without a pause, and enters."""
     door = msgspec.structs.replace(config("passive", retry_s=0.2), lockout=LockoutConfig(max_failures=2, lockout_s=60))
     pipeline = a_door(door, vision)
     denials, _ = visit(pipeline, held_photo, 9, until=2)
@@ -207,35 +204,35 @@ def test_photos_of_a_person_do_not_keep_that_person_out(
         if opened:
             break
     assert [decision.kind for decision in opened] == [AccessOutcome.DOOR_OPEN]
-    assert opened[0].t_ns > 14 * S  # once would do after one second
+    assert opened[0].t_ns > 14 * S  # without the attacks, one second would be enough
 
 
 class Nobody:
-    """An empty doorstep."""
+    """An empty scene."""
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """There is nobody to hear."""
+        """No visitor responds to prompts."""
 
     def render(self, t_s: float) -> BgrImage:
         return np.full((480, 640, 3), 110, np.uint8)
 
 
 class Instead:
-    """A living stranger before the door, and a still photo of somebody enrolled in his place at times."""
+    """A living stranger in front of the door, replaced in some frames by a still photo of an enrolled person."""
 
     def __init__(self, stranger: RenderedHead, photo: BgrImage, by_photo: Callable[[int], bool]) -> None:
         """
         Args:
-            stranger: moves all the time.
-            photo: stands still.
-            by_photo: whether it is shown in the frame of this number.
+            stranger: moves in all frames.
+            photo: does not move.
+            by_photo: whether the photo is shown in the frame with this number.
         """
         self._stranger, self._photo, self._by_photo = stranger, photo, by_photo
         self._lens = CameraModel(np.random.default_rng(2))
         self._frames = 0
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """Nobody follows."""
+        """No visitor follows the prompts."""
 
     def render(self, t_s: float) -> BgrImage:
         self._frames += 1
@@ -256,10 +253,10 @@ def stranger(vision: VisionStages, photo: Callable[[str], BgrImage]) -> Rendered
 
 
 @pytest.mark.parametrize("challenge_when", [None, "doubt"])
-def test_the_life_of_one_face_is_no_proof_for_another(
+def test_liveness_of_another_face(
     challenge_when: str | None, vision: VisionStages, portrait: BgrImage, stranger: RenderedHead
 ) -> None:
-    """A living stranger becomes unknown; then a photo of somebody enrolled takes his place, and inherits nothing."""
+    """A living stranger becomes unknown; a photo of an enrolled person in his place has no evidence of liveness."""
     door = config("passive") if challenge_when is None else config("challenge", challenge_when=challenge_when)
     actor = Instead(stranger, portrait, lambda frame: frame > 3 * FPS)
     answers, told = visit(a_door(door, vision), actor, 9, until=2)
@@ -271,14 +268,14 @@ def test_the_life_of_one_face_is_no_proof_for_another(
 
 @pytest.mark.parametrize("every", [4, 7])
 def test_faces_in_turn(every: int, vision: VisionStages, portrait: BgrImage, stranger: RenderedHead) -> None:
-    """A living stranger in one frame of so many does not bring the photo beside him to life."""
+    """A living stranger in every n-th frame is not evidence for the photo in the others."""
     actor = Instead(stranger, portrait, lambda frame: frame % every != 0)
     answers, _ = visit(a_door(config("passive", timeout_s=2.5), vision), actor, 4, until=2)
     assert AccessOutcome.DOOR_OPEN not in {answer.kind for answer in answers}
 
 
-def test_in_doubt_alone_the_door_asks(vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto) -> None:
-    """Who moves by himself need not be asked; a photo is."""
+def test_challenge_only_in_doubt(vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto) -> None:
+    """A moving visitor gets no challenge; a photo does."""
     door = config("challenge", challenge_when="doubt")
     visitor.movement = draw_movement(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
     (opened,), told = visit(a_door(door, vision), visitor, 6)
@@ -287,8 +284,8 @@ def test_in_doubt_alone_the_door_asks(vision: VisionStages, visitor: Visitor, he
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
 
 
-def test_with_liveness_off_the_golden_events_come_and_nothing_is_watched(watching: VisionStages) -> None:
-    """Nothing is held and no look is compared with another."""
+def test_golden_events_without_liveness(watching: VisionStages) -> None:
+    """No decision is held and no samples are compared."""
     ran: set[str] = set()
 
     def meter(stage: str, verb: Callable[P, R]) -> Callable[P, R]:
@@ -309,8 +306,8 @@ def test_with_liveness_off_the_golden_events_come_and_nothing_is_watched(watchin
     assert [(line.kind, line.person, line.t) for line in replay(config("off"), CLIP, GALLERY)] == expected
 
 
-def test_rules_that_ask_for_liveness_from_now_on(vision: VisionStages, held_photo: HeldPhoto) -> None:
-    """A release may bring them to a door whose own configuration asks for nothing, and take them back."""
+def test_new_rules_that_require_liveness(vision: VisionStages, held_photo: HeldPhoto) -> None:
+    """A release can require liveness at a door whose configuration does not, and stop requiring it."""
     pipeline = a_door(config("off"), vision)
     (opened,), _ = visit(pipeline, held_photo, 3)
     assert (opened.kind, opened.required_liveness) == (AccessOutcome.DOOR_OPEN, LivenessMode.OFF)
@@ -323,10 +320,10 @@ def test_rules_that_ask_for_liveness_from_now_on(vision: VisionStages, held_phot
 
 
 @pytest.mark.parametrize("rules", [allow_list(("*",)), allow_list(())])
-def test_rules_that_ask_for_no_liveness_while_somebody_is_held(
+def test_new_rules_without_liveness_for_a_held_visitor(
     rules: AccessRules, vision: VisionStages, held_photo: HeldPhoto
 ) -> None:
-    """They are recognised again and answered by the new rules, once."""
+    """The visitor is recognised again and decided on by the new rules, once."""
     pipeline = Pipeline(
         config("off"),
         vision,
@@ -345,7 +342,7 @@ def test_rules_that_ask_for_no_liveness_while_somebody_is_held(
 
 
 def test_what_counts_as_a_success_after_a_release(vision: VisionStages) -> None:
-    """A name alone does where the rules ask for no liveness, whatever they asked for before."""
+    """Without required liveness, a recognition is a success, independent of the previous rules."""
     pipeline = a_door(config("off"), vision)
     gallery, asked = pipeline.aggregator.gallery, []
     for rules in (allow_list(("*",)), ASKING, allow_list(("*",))):
@@ -354,16 +351,16 @@ def test_what_counts_as_a_success_after_a_release(vision: VisionStages) -> None:
     assert asked == [False, True, False]
 
 
-def test_rules_that_ask_for_liveness_where_nothing_can_be_drawn(vision: VisionStages) -> None:
-    """They are refused, and the rules before stay in force."""
+def test_liveness_rules_without_random_numbers(vision: VisionStages) -> None:
+    """They are rejected, and the previous rules stay in force."""
     pipeline = Pipeline(config("off"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
     with pytest.raises(ConfigError, match="source of random numbers"):
         pipeline.swap_models(vision, pipeline.aggregator.gallery, ASKING)
     assert pipeline.aggregator.counts_names_as_success
 
 
-def test_a_clip_cannot_know_what_is_asked_and_strangers_are_not_asked() -> None:
-    """The demo's clip at a door with challenges: no opening, the same answer to the stranger, the same at every run."""
+def test_demo_clip_at_a_door_with_challenges() -> None:
+    """The door does not open, the stranger is unknown as before, and every run gives the same events."""
     lines = list(replay(config("challenge"), CLIP, GALLERY))
     stranger = [line for line in read_expected(EXPECTED) if line.kind == "unknown"]
     assert {line.kind for line in lines} == {"denied", "unknown"}
@@ -373,13 +370,13 @@ def test_a_clip_cannot_know_what_is_asked_and_strangers_are_not_asked() -> None:
     assert lines == list(replay(config("challenge"), CLIP, GALLERY))
 
 
-def test_a_door_that_asks_has_to_be_given_chance(vision: VisionStages) -> None:
-    """Or its challenges could be foretold."""
+def test_challenges_need_random_numbers(vision: VisionStages) -> None:
+    """Otherwise its challenges could be predicted."""
     with pytest.raises(ConfigError, match="source of random numbers"):
         Pipeline(config("challenge"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
 
 
-# The guard alone: made-up faces without a mesh, so that there is never enough to see.
+# The gate alone: simulated faces without a mesh, so that there is never enough evidence.
 
 
 def a_judge() -> IdentityAggregator:
@@ -391,7 +388,7 @@ class Scene:
     """One track before a gate.
 
     Attributes:
-        challenges: those that the gate has begun.
+        challenges: challenges that the gate has begun.
     """
 
     def __init__(
@@ -436,8 +433,8 @@ class Scene:
         return [decision for _ in range(count) for decision in self.look(embedding)]
 
 
-def test_who_never_shows_enough_is_denied_in_the_end_and_may_try_again() -> None:
-    """Fail-secure; it is no attack, so it does not count as one."""
+def test_denial_after_the_timeout() -> None:
+    """The door stays closed; this does not count as an attack."""
     scene = Scene()
     first = scene.looks(direction(0), 24)
     assert [(one.kind, one.reason, one.t_ns) for one in first] == [
@@ -448,8 +445,8 @@ def test_who_never_shows_enough_is_denied_in_the_end_and_may_try_again() -> None
     assert [one.reason for one in scene.looks(direction(0), 120)] == ["liveness-not-shown"] * 2
 
 
-def test_who_leaves_before_it_is_shown_is_denied_and_is_news_when_back() -> None:
-    """Somebody was recognised and did not get in: the operator wants to know."""
+def test_visitor_who_leaves_before_showing_liveness() -> None:
+    """A recognised person did not enter; the operator is informed."""
     scene = Scene()
     assert scene.looks(direction(0), 6) == []
     (denied,) = scene.look(direction(0), lost=True)
@@ -459,8 +456,8 @@ def test_who_leaves_before_it_is_shown_is_denied_and_is_news_when_back() -> None
     assert [one.reason for one in scene.looks(direction(0), 24)] == ["liveness-not-shown"]
 
 
-def test_another_face_in_the_same_place_is_not_held_for_the_first() -> None:
-    """A picture gives the name, a living face the proof: nothing opens, and each is answered by itself."""
+def test_another_face_in_the_place_of_a_held_one() -> None:
+    """A picture is recognised and a living face shows liveness: the door stays closed, with a decision on each."""
     scene = Scene()
     scene.looks(direction(0), 5)
     answers = scene.looks(direction(1), 30)
@@ -470,16 +467,16 @@ def test_another_face_in_the_same_place_is_not_held_for_the_first() -> None:
     ]
 
 
-def test_an_answer_after_waiting_is_dated_and_placed_as_of_now() -> None:
-    """The lock counts the age of an opening from this moment; the lockout counts its pause from it."""
+def test_time_and_place_of_a_held_decision() -> None:
+    """The age of an opening and the pause of a lockout begin at this time."""
     scene = Scene()
     scene.looks(direction(0), 20)
     (denied,) = scene.looks(direction(0), 4)
     assert denied.t_ns == denied.verdict.decided_ns == denied.verdict.track.last_ns == scene.t_ns - S // 10
 
 
-def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not() -> None:
-    """Otherwise a recording could be tried until the question suits it, by taking it away each time before the end."""
+def test_visitor_who_gives_up_a_challenge() -> None:
+    """Otherwise a recording could be withdrawn and tried until the request fits it."""
     verdict = _recognised(Scene("challenge"))
     for challenge, failed in ((MovementChallenge, False), (_Prompted, True)):
         scene = Scene("challenge", challenge=challenge)
@@ -490,15 +487,15 @@ def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not(
 
 
 class _Prompted(MovementChallenge):
-    """Has asked for a movement from the start."""
+    """A challenge that has requested a movement from the beginning."""
 
     @property
     def was_prompted(self) -> bool:
         return True
 
 
-def test_a_release_in_the_middle_of_a_challenge_begins_it_anew() -> None:
-    """What was shown so far was shown under other models and people; the screen is told."""
+def test_challenge_starts_again_after_a_release() -> None:
+    """The evidence so far belongs to other models and people; the screen shows the interruption."""
     scene = Scene("challenge")
     scene.looks(direction(0), 6)
     scene.gate.reset()
@@ -510,8 +507,8 @@ def test_a_release_in_the_middle_of_a_challenge_begins_it_anew() -> None:
     ]
 
 
-def test_who_is_denied_and_missed_for_a_moment_has_to_wait_all_the_same() -> None:
-    """One frame without the face is not leaving."""
+def test_waiting_time_after_a_missed_frame() -> None:
+    """One frame without the face does not end the waiting time."""
     scene = Scene()
     assert len(scene.looks(direction(0), 24)) == 1
     scene.t_ns += S // 10
@@ -519,8 +516,8 @@ def test_who_is_denied_and_missed_for_a_moment_has_to_wait_all_the_same() -> Non
     assert scene.aggregator.verdict_of(scene.here()) is not None
 
 
-def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
-    """A door that asks only in doubt, with the limits the wrong way round, asks."""
+def test_attack_with_challenge_score_above_attack_score() -> None:
+    """A door that challenges only in doubt does so also if the two limits are swapped."""
     seen = _Seen(0.5)
     scene = Scene("challenge", passive=seen, challenge_when="doubt", attack_score=0.1, challenge_score=0.9)
     assert scene.looks(direction(0), 4) == []
@@ -528,7 +525,7 @@ def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
 
 
 class _Seen(PassiveLiveness):
-    """Has seen enough of everybody."""
+    """Passive liveness with enough evidence of every track."""
 
     def __init__(self, score: float = 0.0) -> None:
         super().__init__(config=LivenessConfig())
@@ -538,8 +535,8 @@ class _Seen(PassiveLiveness):
         return LivenessEvidence(self._score, (), True, 9, 1.0)
 
 
-def test_a_rule_that_asks_for_more_by_the_time_liveness_is_shown_is_obeyed() -> None:
-    """The night began while somebody was watched: now a challenge is asked."""
+def test_stricter_rule_while_waiting_for_liveness() -> None:
+    """Night begins during watching, so a challenge follows."""
     scene = Scene("passive", passive=_AliveAfter(6))
     assert scene.looks(direction(0), 4) == []
     scene.policy = Policy(allow_list(("*",)), "front", LivenessMode.CHALLENGE)
@@ -550,15 +547,15 @@ def test_a_rule_that_asks_for_more_by_the_time_liveness_is_shown_is_obeyed() -> 
     assert opened.required_liveness is LivenessMode.CHALLENGE
 
 
-def test_whoever_the_rules_deny_is_not_held() -> None:
-    """A denial needs no proof of life."""
+def test_denied_person_is_not_held() -> None:
+    """A denial requires no liveness."""
     scene = Scene()
     scene.policy = Policy(allow_list(()), "front", LivenessMode.CHALLENGE)
     (denied,) = scene.looks(direction(0), 4)
     assert (denied.kind, denied.reason, denied.liveness) == (AccessOutcome.DENIED, "no-rule-for-this-person", None)
 
 
-def test_a_denied_visitor_is_sampled_again_after_a_release() -> None:
+def test_denied_visitor_after_a_release() -> None:
     """New models or rules end the waiting time after a denial (3 s)."""
     scene = Scene()
     assert len(scene.looks(direction(0), 24)) == 1
@@ -566,8 +563,8 @@ def test_a_denied_visitor_is_sampled_again_after_a_release() -> None:
     assert [one.reason for one in scene.looks(direction(0), 26)] == ["liveness-not-shown"]
 
 
-def test_an_opening_without_liveness_ends_a_run_of_attacks() -> None:
-    """Where no liveness is required, a recognised person counts as a success."""
+def test_opening_without_liveness_after_attacks() -> None:
+    """If no liveness is required, a recognition counts as a success."""
     scene = Scene()
     scene.policy = Policy(allow_list(("*",)), "front", LivenessMode.OFF)
     verdict = _recognised(Scene())
@@ -578,15 +575,15 @@ def test_an_opening_without_liveness_ends_a_run_of_attacks() -> None:
     assert not scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns))
 
 
-def test_a_stranger_never_counts_as_a_success() -> None:
-    """Or repeated failures would never add up where liveness is on."""
+def test_stranger_is_not_a_success() -> None:
+    """Otherwise failures would never accumulate with liveness."""
     answers = Scene().looks(direction(1), 50)
     assert {one.kind for one in answers} == {AccessOutcome.UNKNOWN}
     assert answers[-1].verdict.reason == "repeated-failures"
 
 
-def test_life_is_shown_twice_after_repeated_attacks() -> None:
-    """Once is enough after the success. The two times of watching share no look; each may last `timeout_s` (2 s)."""
+def test_liveness_twice_after_repeated_attacks() -> None:
+    """Once is enough after the success. The two periods of watching are separate; each may last `timeout_s` (2 s)."""
     scene = Scene(passive=_AliveAfter(15))
     verdict = _recognised(Scene())
     for _ in range(LockoutConfig().max_failures):
@@ -597,7 +594,7 @@ def test_life_is_shown_twice_after_repeated_attacks() -> None:
 
 
 class _AliveAfter(PassiveLiveness):
-    """Alive after so many looks since it began to watch."""
+    """Passive liveness that is satisfied after this number of samples."""
 
     def __init__(self, needed: int) -> None:
         super().__init__(config=LivenessConfig())
@@ -614,8 +611,8 @@ class _AliveAfter(PassiveLiveness):
         return LivenessEvidence(0.0, (), self._looks >= self._needed, self._looks, self._looks / 10)
 
 
-def test_a_photo_that_shows_no_life_beside_the_person() -> None:
-    """The photo has the name first; when it is denied, the person beside it is judged again, and gets in."""
+def test_photo_without_life_next_to_the_person() -> None:
+    """The photo is recognised first; after its denial the person next to it is judged again, and enters."""
     scene = Scene(passive=_AliveIn(2, config=LivenessConfig()))
     answers: list[tuple[int, AccessOutcome]] = []
     for look in range(1, 36):
@@ -636,7 +633,7 @@ def test_a_photo_that_shows_no_life_beside_the_person() -> None:
 
 
 class _AliveIn(PassiveLiveness):
-    """Has seen enough of one track, and nothing of the others."""
+    """Passive liveness with enough evidence of one track and none of the others."""
 
     def __init__(self, alive: int, *, config: LivenessConfig) -> None:
         super().__init__(config=config)
@@ -646,8 +643,8 @@ class _AliveIn(PassiveLiveness):
         return LivenessEvidence(0.0, (), track_id == self._alive, 9, 1.0)
 
 
-def test_a_second_challenge_follows_repeated_attacks() -> None:
-    """The door asks again, by another number, before it opens."""
+def test_second_challenge_after_repeated_attacks() -> None:
+    """A second challenge with another number follows before the door opens."""
     scene = Scene("challenge", timeout_s=20.0)
     verdict = _recognised(Scene("challenge"))
     for _ in range(LockoutConfig().max_failures):
@@ -661,8 +658,8 @@ def test_a_second_challenge_follows_repeated_attacks() -> None:
     assert [one.kind for one in scene.look(direction(0))] == [AccessOutcome.DOOR_OPEN]
 
 
-def test_a_held_visitor_is_looked_at_as_often_as_before_the_verdict() -> None:
-    """The verdict alone would be content with one look a second."""
+def test_sampling_rate_of_a_held_visitor() -> None:
+    """The verdict alone would require only one sample per second."""
     scene = Scene()
     scene.looks(direction(0), 4)
     here = track(t_ns=scene.t_ns)
@@ -670,16 +667,16 @@ def test_a_held_visitor_is_looked_at_as_often_as_before_the_verdict() -> None:
     assert scene.gate.tracks_due([here], scene.t_ns + S // 10) == [here]
 
 
-# What the rules ask for.
+# Liveness required by the rules.
 
 
 @given(
     st.lists(st.sampled_from(LivenessMode), max_size=4), st.sampled_from(LivenessMode), st.sampled_from(LivenessMode)
 )
-def test_the_stricter_wins_and_nothing_is_weaker_than_door_toml(
+def test_strictest_liveness_of_rules_and_door_toml(
     asked: Sequence[LivenessMode], by_door: LivenessMode, by_config: LivenessMode
 ) -> None:
-    """Every rule that lets this person pass may ask for more, none for less."""
+    """Rules that admit this person can require more, never less."""
     ways = tuple(AllowRule(f"r{number}", ("anna",), liveness=one) for number, one in enumerate(asked))
     rules = AccessRules(doors=(("front", DoorRules("d", (*ways, AllowRule("all", ("*",))), liveness=by_door)),))
     policy = Policy(rules, "front", by_config)
@@ -700,10 +697,8 @@ def _recognised(scene: Scene) -> Verdict:
     ("wall_ns", "proof"),
     [(MORNING, LivenessMode.PASSIVE), (NIGHT, LivenessMode.CHALLENGE), (None, LivenessMode.CHALLENGE)],
 )
-def test_a_policy_asks_for_more_at_night_and_while_the_clock_is_not_set(
-    tmp_path: Path, wall_ns: int | None, proof: LivenessMode
-) -> None:
-    """A second way for everybody, at night only, that asks for more."""
+def test_stricter_liveness_at_night_or_without_clock(tmp_path: Path, wall_ns: int | None, proof: LivenessMode) -> None:
+    """A second rule for everybody, only at night, requires more."""
     path = tmp_path / "policy.toml"
     path.write_text(
         'timezone = "UTC"\n[schedules.night]\nmon-sun = ["20:00-06:00"]\n[doors.front]\nliveness = "passive"\n'
@@ -714,19 +709,19 @@ def test_a_policy_asks_for_more_at_night_and_while_the_clock_is_not_set(
     assert (decision.kind, decision.required_liveness) == (AccessOutcome.DOOR_OPEN, proof)
 
 
-def test_a_word_that_is_no_liveness_is_refused_with_its_place(tmp_path: Path) -> None:
+def test_invalid_liveness_in_the_policy(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text('[doors.front]\nliveness = "chalenge"\nallow = []\n')
     with pytest.raises(ConfigError, match=r"doors\.front\.liveness"):
         parse_policy(path)
 
 
-# Telling it.
+# Reporting liveness.
 
 
 @pytest.mark.parametrize("kind", BROKERS)
-def test_what_is_asked_reaches_a_screen_and_what_is_late_does_not(kind: str, tmp_path: Path) -> None:
-    """All messages of one challenge have one id; none is retained."""
+def test_challenge_messages_for_a_screen(kind: str, tmp_path: Path) -> None:
+    """All messages of a challenge have the same id; none is retained."""
     broker = make_broker(kind, tmp_path)
     broker.start()
     mqtt, topics = config_for(broker), Topics("home", "front")
@@ -754,8 +749,8 @@ def test_what_is_asked_reaches_a_screen_and_what_is_late_does_not(kind: str, tmp
     assert not any(message.retained for message in heard)
 
 
-def test_a_door_that_asks_says_so_to_everybody_and_opens_nothing_for_a_clip(tmp_path: Path) -> None:
-    """The whole door: the event with what was shown, the count in health, the end of the challenge on its topic."""
+def test_events_of_a_door_with_challenges(tmp_path: Path) -> None:
+    """The whole door: the event with the result, the count in health, the end of the challenge on its topic."""
     heard = _heard_of_a_door(tmp_path, threading.Event())
     denied = next(one.record for one in heard if isinstance(one.record, Event) and one.record.kind == "denied")
     assert (denied.reason, denied.liveness and denied.liveness.challenge) == ("challenge-failed", "left")
@@ -766,7 +761,7 @@ def test_a_door_that_asks_says_so_to_everybody_and_opens_nothing_for_a_clip(tmp_
 
 
 class _StopAfter(threading.Event):
-    """Set once it was asked for so often, which a door does with each frame."""
+    """An event that is set after this number of checks; the door checks once per frame."""
 
     def __init__(self, asked: int) -> None:
         super().__init__()
@@ -777,15 +772,15 @@ class _StopAfter(threading.Event):
         return self._left < 0
 
 
-def test_who_waits_for_the_door_when_it_is_told_to_stop_is_on_record(tmp_path: Path) -> None:
-    """A name was given and nothing opened: that is an event, also at a restart."""
+def test_held_visitor_at_a_stop(tmp_path: Path) -> None:
+    """A recognised visitor who did not enter is an event, also at a restart."""
     heard = _heard_of_a_door(tmp_path, _StopAfter(26))
     kinds = [one.record.kind for one in heard if isinstance(one.record, Event)]
     assert kinds == ["started", "denied", "stopped"]
 
 
 def _heard_of_a_door(folder: Path, stop: threading.Event) -> list[Message]:
-    """All that a door with challenges says while somebody enrolled walks up to it, from its start to its end."""
+    """All messages of a door with challenges while an enrolled person approaches, from start to stop."""
     with make_broker("embedded", folder) as broker:
         mqtt = config_for(broker)
         door = DoorConfig(
@@ -812,8 +807,8 @@ def _prompt(number: int, state: ChallengeState, t_ns: int) -> ChallengePrompt:
     return ChallengePrompt(number, 1, state, ChallengeMovement.LOOK_UP, 1, 1, ChallengeFailure.NONE, t_ns, t_ns + 4 * S)
 
 
-def test_an_event_stored_by_an_older_version_has_no_liveness() -> None:
-    """And is read all the same."""
+def test_stored_event_without_liveness() -> None:
+    """It can still be read."""
     stored = msgspec.json.decode(encode(_an_event()))
     del stored["liveness"]
     event = decode(Channel.EVENTS, msgspec.json.encode(stored))

@@ -1,4 +1,4 @@
-"""Liveness tells a face that moves by itself from a flat picture that is moved."""
+"""Passive liveness: distinguishes a living face from a flat picture that is moved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def look(pixels: BgrImage) -> FacePatch:
 
 
 def residuals(looks: list[BgrImage]) -> tuple[list[PlanarResidual], float]:
-    """Of all looks but the first, which is the reference, and its gradient."""
+    """Residuals of all views except the first, which is the reference, and the gradient of the reference."""
     reference = PlanarReference(look(looks[0]))
     left = [reference.residual(look(each)) for each in looks[1:]]
     assert all(left)
@@ -42,29 +42,29 @@ def watch(liveness: PassiveLiveness, pixels: BgrImage, t_s: float, number: int =
     liveness.observe(Track(number, box, 0, t_ns, 1), Frame(pixels, 0, t_ns), sample, t_ns)
 
 
-def test_a_flat_picture_is_told_from_a_mouth_that_moves() -> None:
+def test_flat_picture_and_moving_mouth() -> None:
     assert score([face(8 * (number % 3), seed=number) for number in range(8)]) < 0.1
     assert score([held(face(seed=number), number) for number in range(8)]) > 0.9
 
 
-def test_light_that_changes_over_a_flat_picture_is_no_sign_of_life() -> None:
+def test_changing_light_on_a_flat_picture() -> None:
     slope = np.linspace(0.7, 1.0, 320)[None, :, None]
     assert score([np.asarray(face(seed=n) * (slope if n % 2 else slope[:, ::-1]), np.uint8) for n in range(8)]) > 0.9
 
 
-def test_noise_moves_no_place_more_than_another() -> None:
+def test_noise_is_not_local_motion() -> None:
     left, gradient = residuals([face(seed=number) for number in range(8)])
     moving, _ = residuals([face(8 * (number % 3), seed=number) for number in range(8)])
     assert local_motion(left, gradient) < 0.1 < local_motion(moving, gradient)
 
 
-def test_one_look_that_was_badly_registered_is_no_sign_of_life() -> None:
+def test_one_badly_registered_sample() -> None:
     left, gradient = residuals([held(face(seed=number), number) for number in range(8)])
     (slipped, _), _ = residuals([face(seed=0), face(20, seed=1), face(20, seed=2)])
     assert local_motion([*left, slipped], gradient) < 1.3 * local_motion(left, gradient) + 0.02
 
 
-def test_a_speaker_is_genuine_after_a_second_and_a_photo_an_attack_once_watched_for_long() -> None:
+def test_times_until_genuine_and_attack() -> None:
     photo, speaker = PassiveLiveness(config=LivenessConfig()), PassiveLiveness(config=LivenessConfig())
     for number in range(27):
         watch(photo, held(face(seed=number), number), number / 10)
@@ -75,7 +75,7 @@ def test_a_speaker_is_genuine_after_a_second_and_a_photo_an_attack_once_watched_
     assert all(name in str(speaker.evaluate(1)) for name in CUE_WEIGHTS)
 
 
-def test_who_stands_still_and_then_speaks_is_genuine() -> None:
+def test_visitor_who_speaks_late() -> None:
     liveness = PassiveLiveness(config=LivenessConfig())
     for number in range(12):
         watch(liveness, held(face(seed=number), number), number / 10)
@@ -85,7 +85,7 @@ def test_who_stands_still_and_then_speaks_is_genuine() -> None:
     assert liveness.evaluate(1).score < 0.5
 
 
-def test_life_that_was_shown_two_runs_ago_counts_no_more() -> None:
+def test_life_shown_two_runs_ago() -> None:
     liveness = PassiveLiveness(config=LivenessConfig())
     for number in range(80):
         moved = face(8 * (number % 3), seed=number) if number < 14 else held(face(seed=number), number)
@@ -94,21 +94,21 @@ def test_life_that_was_shown_two_runs_ago_counts_no_more() -> None:
     assert liveness.evaluate(1).score > 0.5
 
 
-def test_a_mesh_that_slips_in_size_gives_no_evidence() -> None:
+def test_mesh_of_changing_size() -> None:
     liveness = PassiveLiveness(config=LivenessConfig())
     for number in range(30):
         watch(liveness, face(seed=number), number / 10, size_px=60.0 if number % 2 else 40.0)
     assert not liveness.evaluate(1).enough
 
 
-def test_it_is_not_enough_before_min_s_however_many_looks() -> None:
+def test_shortest_time_of_watching() -> None:
     liveness = PassiveLiveness(config=LivenessConfig(min_watch_s=1.0))
     for number in range(9):
         watch(liveness, face(8 * (number % 3), seed=number), number / 10)
     assert not liveness.evaluate(1).enough
 
 
-def test_a_forgotten_track_and_the_one_longest_unseen_of_too_many_are_unknown() -> None:
+def test_dropped_tracks() -> None:
     liveness = PassiveLiveness(config=LivenessConfig())
     still = face()
     for number in range(MAX_TRACKS + 1):
@@ -120,13 +120,13 @@ def test_a_forgotten_track_and_the_one_longest_unseen_of_too_many_are_unknown() 
     assert liveness.evaluate(1) == NO_EVIDENCE
 
 
-def test_a_face_outside_the_frame_gives_no_patch() -> None:
+def test_face_outside_the_frame() -> None:
     away = Landmarks(np.zeros((468, 3), np.float32), FIVE + 5000, 1.0)
     assert extract_patch(Frame(face(), 0, 0), away) is None
 
 
 def test_patch_of_a_face_cut_by_the_edge_of_the_frame() -> None:
-    """Where the frame still shows it, it is the patch of the whole face, however far the two sides differ in length."""
+    """Within the frame, it equals the patch of the whole face, also for a very narrow cut."""
     big = np.asarray(cv2.resize(face(), (960, 960)), np.uint8)
     whole, cut = (
         extract_patch(Frame(pixels, 0, 0), Landmarks(np.zeros((468, 3), np.float32), FIVE * 3, 1.0))
@@ -138,7 +138,7 @@ def test_patch_of_a_face_cut_by_the_edge_of_the_frame() -> None:
     assert np.abs(whole.grey - cut.grey)[cut.clear].max() < 3
 
 
-def test_a_patch_has_its_eyes_a_fixed_distance_apart_whatever_the_size_of_the_face() -> None:
+def test_eye_distance_of_patches() -> None:
     big = cv2.resize(face(), None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR)
     landmarks = Landmarks(np.zeros((468, 3), np.float32), (FIVE + 0.5) * 3 - 0.5, 1.0)
     drawn = extract_patch(Frame(np.asarray(big, np.uint8), 0, 0), landmarks)
@@ -146,8 +146,8 @@ def test_a_patch_has_its_eyes_a_fixed_distance_apart_whatever_the_size_of_the_fa
     assert np.abs(drawn.grey - look(face()).grey).mean() < 4
 
 
-def test_what_registration_finds_is_how_the_face_has_moved_in_the_frame() -> None:
-    """To a quarter of a pixel, in as many steps as it takes."""
+def test_registration_of_a_known_motion() -> None:
+    """The error is at most a quarter of a pixel."""
     first = face()
     turn = np.array([[1.032, 0.048, -6.4], [-0.048, 1.032, 11.2], [0, 0, 1]])
     there = np.asarray(cv2.warpPerspective(first, turn, (320, 320), borderMode=cv2.BORDER_REFLECT), np.uint8)
@@ -158,14 +158,14 @@ def test_what_registration_finds_is_how_the_face_has_moved_in_the_frame() -> Non
     assert np.abs(np.stack([x / w, y / w]) - wanted).max() < 0.25
 
 
-def test_a_picture_cut_off_by_the_frames_edge_and_burnt_out_in_places_is_still_flat() -> None:
+def test_flat_picture_cut_off_and_clipped() -> None:
     bright = [np.clip(held(face(seed=n), n) * (1.3 + 0.05 * (n % 2)), 0, 255).astype(np.uint8) for n in range(8)]
     assert score(bright) > 0.5
     assert score([each[:205] for each in bright]) > 0.5
 
 
-def test_a_picture_whose_burnt_out_part_stays_while_the_light_changes_is_still_flat() -> None:
-    """The burnt-out part tells nothing; taken as unchanged, it would pull the rest aside."""
+def test_flat_picture_with_a_clipped_part() -> None:
+    """The clipped part has no information; taken as unchanged, it would distort the registration."""
     lit = []
     for number in range(8):
         pixels = (face(seed=number) * (1 - 0.03 * number)).astype(np.uint8)

@@ -42,9 +42,7 @@ def peak_bytes(step: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("visitor", [True, False])
-def test_a_frame_is_neither_copied_nor_converted(
-    door: Pipeline, photo: Callable[[str], BgrImage], visitor: bool
-) -> None:
+def test_no_copy_or_conversion_of_a_frame(door: Pipeline, photo: Callable[[str], BgrImage], visitor: bool) -> None:
     """In searches, close searches, samples and rechecks; the stages assert that OpenCV uses their buffers."""
     room = np.full((480, 640, 3), 128, np.uint8)
     if visitor:

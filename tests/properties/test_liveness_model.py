@@ -192,7 +192,7 @@ ACTS = st.one_of(
 @example("passive", 7.5, 1, "stranger", [])
 @example("doubt", 7.5, 1, "stranger", [("untold", "stranger", "blurred", 3)])
 @settings(max_examples=30)
-def test_openings_by_faces_in_turn(mode: str, fps: float, seed: int, first: str, acts: list[tuple[Any, ...]]) -> None:
+def test_openings_by_several_faces(mode: str, fps: float, seed: int, first: str, acts: list[tuple[Any, ...]]) -> None:
     """A living person comes first, a photo last. The door opens only for signs of life of the recognised face."""
     faces = Faces(mode, fps, seed)
     faces.show(first, alive=True, times=14)
@@ -294,7 +294,7 @@ def test_evidence_of_a_track_in_doubt() -> None:
     assert faces.guard.result_for(1) is not None
 
 
-def test_evidence_of_a_track_that_is_answered() -> None:
+def test_evidence_of_a_track_with_a_decision() -> None:
     """An unknown or admitted visitor is no longer watched, and all state is deleted."""
     for who in ("stranger", "anna"):
         faces = Faces("passive")
@@ -303,7 +303,7 @@ def test_evidence_of_a_track_that_is_answered() -> None:
         assert faces.guard.result_for(1) is None
 
 
-def test_evidence_of_a_track_that_the_judge_forgot() -> None:
+def test_evidence_after_an_unnoticed_change_of_face() -> None:
     """Also if the change of the face was not detected: every watched sample must show the recognised face."""
     faces = Faces("passive")
     faces.show("stranger", alive=True, times=9)
@@ -320,7 +320,7 @@ def test_evidence_of_a_track_that_is_lost() -> None:
     assert faces.guard.result_for(1) is None
 
 
-def test_evidence_of_everybody_after_a_release() -> None:
+def test_evidence_of_all_tracks_after_a_release() -> None:
     """Also for visitors without a verdict."""
     faces = Faces("passive")
     faces.show("anna", alive=True, times=2)

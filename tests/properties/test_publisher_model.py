@@ -267,9 +267,7 @@ def play(world: World, receive_max: int) -> None:
     receive_max=st.sampled_from([1, 3, 20, 65_535]),
     tick_ns=st.sampled_from([S // 1000, S // 10, S * 2 // 3]),
 )
-def test_every_event_arrives_in_order_and_every_opening_in_time_or_never(
-    script: list[tuple[str, int]], receive_max: int, tick_ns: int
-) -> None:
+def test_order_of_events_and_age_of_openings(script: list[tuple[str, int]], receive_max: int, tick_ns: int) -> None:
     """The promises hold for every behaviour of broker and network."""
     home = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     (home / "outbox.ballast").touch()

@@ -1,4 +1,4 @@
-"""Found events beside the expected ones."""
+"""Comparison of found and expected events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_differences_are_reported(found: list[ReplayEvent], told: str) -> None:
 
 
 def test_extra_event_shifts_no_other() -> None:
-    """Each finds its own partner, not the one in the same place of the list."""
+    """Events are matched by content, not by position."""
     anna, bert, carl = (
         ReplayEvent("door-open", ReplayPerson(name), t) for name, t in (("anna", 1.0), ("bert", 5.0), ("carl", 9.0))
     )

@@ -57,7 +57,7 @@ def test_replay_without_gallery_shows_no_distances() -> None:
 
 
 def test_challenges_and_liveness_are_explained_and_drawn(tmp_path: Path) -> None:
-    """The demo's clip cannot hear: the question, its end and the measurements stand beside the looks."""
+    """The clip cannot respond: the request, its failure and the cues are explained, and the request is drawn."""
     config = msgspec.structs.replace(CONFIG, liveness=LivenessConfig(mode="challenge", challenge_step_timeout_s=0.5))
     explainer = Explainer()
     with closing(Annotator(tmp_path / "asked.webm", 3)) as asked, closing(Annotator(tmp_path / "off.webm", 3)) as off:

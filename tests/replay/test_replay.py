@@ -1,4 +1,4 @@
-"""A replay of the bundled clip: golden events, and the same bytes at every run."""
+"""Replay of the bundled clip: golden events, and equal bytes at every run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lines() -> list[ReplayEvent]:
     return list(replay(CONFIG, CLIP, GALLERY))
 
 
-def test_the_bundled_clip_gives_its_golden_events(lines: list[ReplayEvent]) -> None:
+def test_golden_events_of_the_bundled_clip(lines: list[ReplayEvent]) -> None:
     """One enrolled person is recognised, one stranger is unknown; the distances hold, too."""
     golden = read_expected(EXPECTED)
     assert not any(pair.differs for pair in match_events(golden, lines))
@@ -36,31 +36,31 @@ def test_the_bundled_clip_gives_its_golden_events(lines: list[ReplayEvent]) -> N
         assert have.distance_sq == pytest.approx(want.distance_sq, abs=0.05)
 
 
-def test_an_unknown_names_nobody(lines: list[ReplayEvent]) -> None:
+def test_no_person_in_an_unknown(lines: list[ReplayEvent]) -> None:
     (unknown,) = [line for line in lines if line.kind == "unknown"]
     assert unknown.person is None
     assert unknown.distance_sq > unknown.threshold_sq
 
 
-def test_two_runs_give_the_same_bytes(lines: list[ReplayEvent]) -> None:
+def test_equal_bytes_of_two_runs(lines: list[ReplayEvent]) -> None:
     assert msgspec.json.encode(list(replay(CONFIG, CLIP, GALLERY))) == msgspec.json.encode(lines)
 
 
-def test_a_closed_motion_gate_loses_no_event(lines: list[ReplayEvent]) -> None:
+def test_equal_events_without_the_motion_test(lines: list[ReplayEvent]) -> None:
     ungated = msgspec.structs.replace(CONFIG, motion=MotionConfig(enabled=False))
     found = [(line.kind, line.person) for line in replay(ungated, CLIP, GALLERY)]
     assert found == [(line.kind, line.person) for line in lines]
 
 
-def test_recognised_without_permission_is_denied() -> None:
+def test_denial_without_a_rule() -> None:
     config = msgspec.structs.replace(CONFIG, access=AccessConfig(allow=()))
     first = next(replay(config, CLIP, GALLERY))
     assert (first.kind, first.rule) == ("denied", "not-in-allow")
     assert first.person is not None
 
 
-def test_stills_of_several_sizes_are_a_clip(tmp_path: Path) -> None:
-    """Twenty looks at one portrait, alternately larger: the person is recognised once."""
+def test_stills_of_several_sizes(tmp_path: Path) -> None:
+    """Twenty pictures of one portrait in two sizes: the person is recognised once."""
     portrait = read_image(next((FOLDER / "people" / "barack-obama").glob("*.jpg")))
     larger = cv2.resize(portrait, None, fx=1.1, fy=1.1)
     for number in range(20):
