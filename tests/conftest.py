@@ -32,7 +32,7 @@ settings.load_profile("threshold")
 def pytest_configure() -> None:
     """Let child processes receive Ctrl-C even if the parent process ignores it, as with nohup and background jobs.
 
-    A handler is reset to the default when a program starts; an ignored signal stays ignored.
+    A handler is reset to the default when a program starts, but an ignored signal stays ignored.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -84,11 +84,11 @@ def wrong_imports(forbidden: Callable[[str, str], bool]) -> list[str]:
     ]
 
 
-def test_each_foreign_world_has_one_door() -> None:
+def test_each_foreign_library_has_one_importer() -> None:
     assert wrong_imports(lambda own, module: SOLE_IMPORTERS.get(module.split(".")[0], own) != own) == []
 
 
-def test_the_stages_know_no_clock_no_chance_and_no_thread() -> None:
+def test_pure_stages_use_no_clock_randomness_or_thread() -> None:
     rooms = zip(PURE_ROOMS, PURE_STAGES, strict=True)
     for name in ["edge.pipeline", *(f"{room}.{stage}" for room, stages in rooms for stage in stages)]:
         path = ROOT / (name.replace(".", "/") + ".py")

@@ -30,7 +30,7 @@ needs_browser = pytest.mark.skipif(
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Chromium without a window."""
+    """Run headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
@@ -46,7 +46,7 @@ def collect_errors(page: Page, errors: list[str]) -> None:
 
 
 def violations(page: Page) -> list[object]:
-    """What axe-core finds."""
+    """Findings of axe-core, each with its id and elements."""
     import axe_playwright_python  # type: ignore[import-untyped]
 
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text())

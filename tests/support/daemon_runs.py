@@ -1,4 +1,4 @@
-"""Runs of a whole daemon in this process: its configuration, camera pictures, and what it publishes and stores."""
+"""Runs a complete daemon in this process: configuration, camera images, and its messages and stored events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 def door_config(state: Path, source: str | Path, mqtt: MqttConfig, **changes: object) -> DoorConfig:
-    """A door that samples every frame, so that a short clip suffices."""
+    """Configuration of a door that samples every frame, so that a short clip is enough."""
     config = DoorConfig(
         site="test",
         door="front",
@@ -41,7 +41,7 @@ def door_config(state: Path, source: str | Path, mqtt: MqttConfig, **changes: ob
 
 @contextmanager
 def listening(mqtt: MqttConfig) -> Iterator[list[Message]]:
-    """Everything that the doors publish while the block runs."""
+    """Collect all messages of the doors while the block runs."""
     received: list[Message] = []
     with Subscriber(mqtt) as subscriber:
         thread = threading.Thread(target=lambda: received.extend(subscriber.messages()))
@@ -55,7 +55,7 @@ def listening(mqtt: MqttConfig) -> Iterator[list[Message]]:
 
 @contextmanager
 def running(daemon: Daemon) -> Iterator[Daemon]:
-    """Run a daemon in a thread until the block ends; it must stop within 20 s then."""
+    """Run a daemon in a thread until the block ends; it must then stop within 20 s."""
     stop = threading.Event()
     thread = threading.Thread(target=daemon.run, args=(stop,))
     thread.start()
@@ -68,7 +68,7 @@ def running(daemon: Daemon) -> Iterator[Daemon]:
 
 
 def records(received: list[Message], kind: type[R]) -> list[R]:
-    """The records of one kind, in the order of arrival."""
+    """The records of one kind, in order of arrival."""
     return [message.record for message in received if isinstance(message.record, kind)]
 
 
@@ -83,7 +83,7 @@ def stored_events(state: Path) -> list[Event]:
 
 
 def empty_scene() -> list[bytes]:
-    """JPEG pictures of the bundled clip's empty scene, each with another noise."""
+    """JPEG images of the empty scene of the bundled clip, each with different noise."""
     noise = np.random.default_rng(6).integers(0, 9, (4, 480, 640, 3)).astype(np.uint8)
     with VideoFileCamera(CLIP) as clip:
         empty = next(iter(clip)).pixels.copy()
@@ -91,7 +91,7 @@ def empty_scene() -> list[bytes]:
 
 
 def fast_clip(path: Path, first: int, count: int) -> Path:
-    """Frames of the bundled clip as a clip at three times the pace."""
+    """Write frames of the bundled clip as a clip at three times the speed."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
     with VideoFileCamera(CLIP) as clip:
         for frame in itertools.islice(clip, first, first + count):
@@ -101,6 +101,6 @@ def fast_clip(path: Path, first: int, count: int) -> Path:
 
 
 def visitor_frames(first: int = 20, last: int = 50) -> list[bytes]:
-    """JPEG pictures of the enrolled person of the bundled clip."""
+    """JPEG images of the enrolled person of the bundled clip."""
     with VideoFileCamera(CLIP) as clip:
         return [jpeg(frame.pixels) for frame in itertools.islice(clip, first, last)]

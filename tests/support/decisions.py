@@ -1,4 +1,4 @@
-"""Decisions for tests of what comes after the pipeline."""
+"""Decisions for tests of the code after the pipeline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVENT_ID = "018bcfe5-687b-7abc-8def-0123456789ab"
 
 
 def a_decision(kind: AccessOutcome = AccessOutcome.DOOR_OPEN, t_ns: int | None = None) -> Decision:
-    """A decision about Ada, who is recognised, in a frame captured at `t_ns`, by default just now."""
+    """A decision that recognises Ada in a frame captured at `t_ns`, by default now."""
     t_ns = time.monotonic_ns() if t_ns is None else t_ns
     track = Track(1, Face(Box(10.0, 10.0, 90.0, 90.0), np.zeros((6, 2), np.float32), 0.9), 0, 1, 5)
     verdict = Verdict(
@@ -33,7 +33,7 @@ def a_decision(kind: AccessOutcome = AccessOutcome.DOOR_OPEN, t_ns: int | None =
 
 
 def _decision(kind: AccessOutcome, finding: Identification, reason: Reason) -> Decision:
-    """A decision whose nearest person is Ada, with numbers that an event rounds."""
+    """A decision with Ada as the nearest person, and numbers that an event rounds."""
     face = Face(Box(10.4, 20.6, 110.5, 140.0), np.zeros((6, 2), np.float32), 0.9)
     track = Track(3, face, 0, 1, 5)
     match = Match(Person("ada", "Ada Lovelace"), 0.612_345_6, 0.9, float(np.float32(1.234_567)))
@@ -55,5 +55,5 @@ def an_access_event(
     finding: Identification = Identification.RECOGNISED,
     reason: Reason = Reason.WITHIN_THRESHOLD,
 ) -> Event:
-    """The event of such a decision."""
+    """The event of a decision."""
     return access_event(_decision(kind, finding, reason), id=EVENT_ID, at_ns=T0_NS, door=DOOR)

@@ -72,7 +72,7 @@ RELEASE = ReleaseReport(
 
 
 def an_event_of(kind: EventKind, person: PersonRef | None = None, detail: str = "because") -> Event:
-    """A small event of any kind with a fresh id."""
+    """A small event of a kind, with a new id."""
     return msgspec.structs.replace(an_event(detail), kind=kind, person=person, reason=REASONS_BY_KIND[kind][0])
 
 

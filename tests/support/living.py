@@ -14,7 +14,7 @@ from edge.core.records import BgrImage, FloatArray, Landmarks
 FIVE = np.array([[120, 120], [180, 120], [150, 155], [125, 190], [175, 190]], np.float32)
 _FRAMES = 12  # frames per kind, repeated
 _RNG = np.random.default_rng(1)
-# A head as a bowl with a nose: the mesh's points that a pose is read off are where a mesh has them.
+# A head as a bowl with a nose; the mesh points that determine the pose are at their usual places.
 _FLAT = _RNG.uniform(-1, 1, (468, 2)) * (60, 80)
 NOSE = 40 * np.exp(-(_FLAT**2).sum(1) / 400)
 HEAD = np.column_stack([_FLAT, 0.006 * (_FLAT**2).sum(1) - NOSE]).astype(np.float32)

@@ -30,7 +30,7 @@ def half_noise(people: int = 200) -> LabelledEmbeddings:
 
 
 def even_noise(people: int = 150) -> LabelledEmbeddings:
-    """All dimensions alike: no head can help."""
+    """All dimensions have the same noise: no head can help."""
     return crowd([4] * people, np.full(SIZE, 0.5))
 
 

@@ -1,6 +1,6 @@
 """A simulated fleet of doors that publishes over one connection.
 
-To have something to look at:  python tests/support/monitor_fleet.py mqtt://localhost:1883
+For a demonstration:  python tests/support/monitor_fleet.py mqtt://localhost:1883
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NAMES = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Jackson", "Edsger
 _KINDS = (EventKind.DOOR_OPEN, EventKind.DOOR_OPEN, EventKind.DENIED, EventKind.UNKNOWN)
 _REASONS = {EventKind.DOOR_OPEN: Reason.WITHIN_THRESHOLD, EventKind.DENIED: Reason.OUTSIDE_SCHEDULE}
 _MODELS = {"detector": "0f3e11aa", "embedder": "9a7c03de", "landmarks": "77b1c20e"}
-GALLERY = "9f2c41d07ab3" + "5e" * 26  # a version is the sha256 of a file
+GALLERY = "9f2c41d07ab3" + "5e" * 26  # the version of a gallery is the sha256 of its file
 
 
 def an_event(door: str, number: int, *, detail: str = "", kind: EventKind | None = None, name: str = "") -> Event:
@@ -133,7 +133,7 @@ class FleetPublisher:
         self.wait_for_acks()
 
     def enqueue(self, door: str, record: Record) -> None:
-        """Publish; `wait_for_acks` waits for the broker."""
+        """Publish without waiting for the acknowledgement."""
         channel = {
             Event: Channel.EVENTS,
             Status: Channel.STATUS,
@@ -157,7 +157,7 @@ class FleetPublisher:
         self._open += 1
 
     def wait_for_acks(self, within_s: float = 5.0) -> None:
-        """Wait until the broker has acknowledged everything."""
+        """Wait until the broker has acknowledged all messages."""
         assert self._connection is not None
         deadline = time.monotonic() + within_s
         while self._open and time.monotonic() < deadline:

@@ -28,7 +28,7 @@ T0_NS = 1_700_000_000_123_456_789
 DOOR = EventContext(door="front", clock_synced=True, gallery_version="7", models=(("embedder", "0123abcd"),))
 IDS = Uuid7Source()
 
-# Where a broker sits, Debian keeps it out of an ordinary user's PATH.
+# Debian installs brokers outside the PATH of ordinary users.
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
 
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Poll until a condition holds; fail with `what` when it does not in time."""
+    """Poll until a condition holds; fails with `what` after a timeout."""
     end = time.monotonic() + deadline_s
     pause = threading.Event()
     while not condition():
@@ -63,7 +63,7 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEA
 
 
 class Mosquitto:
-    """A real Mosquitto on a port of its own; `conf` holds further lines of its configuration."""
+    """Mosquitto on a free port; `conf`: more lines of its configuration."""
 
     def __init__(self, folder: Path, port: int = 0, conf: str = "allow_anonymous true\n") -> None:
         self.port = port or free_port()
@@ -205,7 +205,7 @@ def read_packet(stream: BinaryIO) -> tuple[int, bytes]:
     """Read one MQTT packet of at most 16 kB; returns its first byte and its body.
 
     Raises:
-        ConnectionResetError: the client has hung up.
+        ConnectionResetError: the client has closed the connection.
     """
     head = stream.read(2)
     if len(head) < 2:
@@ -220,5 +220,5 @@ def _reset(*sockets: socket.socket) -> None:
     for sock in sockets:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
+            sock.shutdown(socket.SHUT_RDWR)  # wakes its reading thread
         sock.close()

@@ -31,7 +31,7 @@ from support.mqtt_brokers import (
 )
 
 FRONT = Topics("home", "front")
-QUICK = (0.02, 0.1)  # back-off between attempts
+QUICK = (0.02, 0.1)  # back-off between attempts, in seconds
 
 
 @dataclass
@@ -83,10 +83,10 @@ def receive(subscriber: Subscriber, count: int, timeout_s: float = 8.0) -> list[
     """Return the next `count` messages."""
     heard: list[Message] = []
     for message in subscriber.messages(timeout_s):
-        heard.append(message)
-        if len(heard) == count:
-            return heard
-    raise AssertionError(f"only {len(heard)} of {count} messages within {timeout_s:g} s")
+        received.append(message)
+        if len(received) == count:
+            return received
+    raise AssertionError(f"only {len(received)} of {count} messages within {timeout_s:g} s")
 
 
 def ids(messages: list[Message]) -> list[str]:
@@ -106,12 +106,12 @@ def until_now(subscriber: Subscriber, config: MqttConfig) -> list[Message]:
     while not connection.take_acks():
         connection.poll(0.1)
     connection.close()
-    heard: list[Message] = []
+    received: list[Message] = []
     for message in subscriber.messages(8.0):
         if message.door == mark:
-            return heard
-        heard.append(message)
-    raise AssertionError("the mark did not come")
+            return received
+        received.append(message)
+    raise AssertionError("the mark was not received")
 
 
 def a_report(frames: int) -> Health:

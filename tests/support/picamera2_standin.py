@@ -100,7 +100,7 @@ class Request:
 
 
 class MappedArray:
-    """picamera2.MappedArray: the buffer itself, only inside the context."""
+    """picamera2.MappedArray: the buffer, valid inside the context only."""
 
     __slots__ = ("_array", "_request", "_stream")
 
@@ -134,7 +134,7 @@ def install(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:  # noqa: C
         def __init__(self, camera_num: int = 0) -> None:
             if sensor.busy:
                 raise RuntimeError("Camera __init__ sequence did not complete.")
-            _ = sensor.models[camera_num]  # IndexError, as the real one
+            _ = sensor.models[camera_num]  # IndexError, as in picamera2
             self._open, self._configured, self._started = True, False, False
             self._shape = (0, 0, 3)
             sensor.busy = True

@@ -24,7 +24,7 @@ from support.decisions import a_decision
 
 
 def main() -> None:
-    config, told, count, pause_s = read_config(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    config, stored, count, pause_s = read_config(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     logbook = EventRecorder(config, lambda: EventContext(config.door, True, "1"), WallClock(SYSTEM_CLOCK, trusted=True))
     publisher = Publisher(
         config.mqtt,
@@ -33,7 +33,7 @@ def main() -> None:
         on_open_expired=logbook.open_expired,
         backoff_s=(0.02, 0.2),
     )
-    file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = os.open(stored, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     done, pause = os.fstat(file).st_size // 37, threading.Event()
     with logbook.outbox, publisher:
         while done < count:

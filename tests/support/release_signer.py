@@ -264,7 +264,7 @@ def holds(folder: Path, content: bytes) -> list[Path]:
 def kill_at_random(folder: Path, times: int, seed: int) -> int:
     """Kill a door at random times during updates; check each time that a complete release is left.
 
-    The door is a forked process, so this runs in a process without threads.
+    The door is a forked process, so this must run in a process without threads.
 
     Returns:
         Number of kills before the new release ran, so that the caller can check that both cases occurred.

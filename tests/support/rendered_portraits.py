@@ -22,7 +22,7 @@ def put(path: Path, pixels: MatLike) -> None:
 
 
 def two_people(folder: Path, photo: Photo) -> Path:
-    """Two people from three good photos."""
+    """A people folder of two people with three good photos."""
     put(folder / "obama" / "1.png", photo("obama2"))
     put(folder / "obama" / "2.png", photo("obama3"))
     put(folder / "biden" / "1.png", photo("biden"))

@@ -21,7 +21,7 @@ from support.release_signer import (
 FILE_S = 0.2  # time limit of a file in these tests
 
 
-TICK_S = 0.02  # a slow server sends a byte in each
+TICK_S = 0.02  # time between two bytes of a slow server
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 131072\r\n"
@@ -73,7 +73,7 @@ def slow(head: bytes, connected: threading.Event | None = None) -> Iterator[str]
 
 
 class Unavailable(http.server.BaseHTTPRequestHandler):
-    """Answers 503."""
+    """Responds with 503."""
 
     def do_GET(self) -> None:
         self.send_error(503)

@@ -71,11 +71,11 @@ class UnknownPage:
         return self.client.get("/unknown").text
 
     def post(self, **fields: object) -> int:
-        """Send a form; returns the status code after the enrolment has ended."""
+        """Send a form and wait for the enrolment; returns the status code."""
         return self._answer(fields)[0]
 
     def answer(self, **fields: object) -> str:
-        """Send a form; returns the page that answers it."""
+        """Send a form and wait for the enrolment; returns the HTML of the response."""
         return self._answer(fields)[1]
 
     def enrol_first(self, person: str, **fields: str) -> int:
