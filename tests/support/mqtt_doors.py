@@ -81,7 +81,7 @@ def fill(outbox: Outbox, count: int) -> list[str]:
 
 def receive(subscriber: Subscriber, count: int, timeout_s: float = 8.0) -> list[Message]:
     """Return the next `count` messages."""
-    heard: list[Message] = []
+    received: list[Message] = []
     for message in subscriber.messages(timeout_s):
         received.append(message)
         if len(received) == count:
