@@ -183,17 +183,19 @@ class FleetPublisher:
 
 
 def main(url: str, doors: Sequence[str] = ("lobby", "lab", "store", "garage", "roof", "canteen", "archive")) -> None:
-    """Publish until stopped: two events a second, health of all doors every ten, one offline, one in trouble."""
+    """Publish until stopped: two events a second, health every 10 s; one door is offline, one has a problem."""
+    online = [door for door in doors if door != doors[2]]
+    seeing = [door for door in online if door != doors[4]]
     with FleetPublisher(MqttConfig(url=url)) as fleet:
         for i, door in enumerate(doors):
-            gone = i == 2
-            fleet.enqueue(door, a_status(door, *((DoorConnection.OFFLINE, Reason.CONNECTION_LOST) if gone else ())))
+            gone = () if door in online else (DoorConnection.OFFLINE, Reason.CONNECTION_LOST)
+            fleet.enqueue(door, a_status(door, *gone))
             fleet.enqueue(door, a_release(door, 41 + (i != 3)))
         for i in itertools.count():
-            door = doors[i * 3 % len(doors)]
+            door = seeing[i * 3 % len(seeing)]
             if i % 20 == 0:
-                for j, each in enumerate(doors):
-                    problems = ["camera: no frame for 12 s"] if j == 4 else []
+                for j, each in enumerate(online):
+                    problems = ["camera: no frame for 12 s"] if each not in seeing else []
                     fleet.enqueue(each, a_health(each, i + j, problems=problems))
             fleet.enqueue(door, an_event(door, i))
             fleet.enqueue(door, a_presence(door, i % 3 == 0))
