@@ -1,4 +1,4 @@
-"""The access rules: who passes where and when, by which rule, and what a mistake in policy.toml is answered with."""
+"""Access rules: who passes which door at which time, the deciding rule, and errors of policy.toml."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def verdict(finding: Identification, person: str | None = "staff-anna") -> Verdi
 
 
 def ns(moment: str | datetime) -> int:
-    """Nanoseconds since 1970 of an ISO time with an offset."""
+    """Nanoseconds since 1970 UTC of an ISO time with an offset."""
     when = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     return (when - EPOCH) // timedelta(microseconds=1) * 1000
 
@@ -61,12 +61,12 @@ def written(tmp_path: Path) -> Path:
         ((), AccessOutcome.DENIED, "not-in-allow", "no-rule-for-this-person"),
     ],
 )
-def test_a_list_of_names_needs_no_clock(allow: tuple[str, ...], kind: AccessOutcome, rule: str, reason: str) -> None:
+def test_list_of_names_without_a_clock(allow: tuple[str, ...], kind: AccessOutcome, rule: str, reason: str) -> None:
     decision = decide(allow_list(allow), "staff-anna")
     assert (decision.kind, decision.rule, decision.reason, decision.t_ns) == (kind, rule, reason, 9)
 
 
-def test_an_unknown_never_passes_however_near_somebody_is() -> None:
+def test_unknown_visitor_never_passes() -> None:
     policy = Policy(allow_list(["*"]), "front")
     for seen in (
         verdict(Identification.UNKNOWN),
@@ -76,7 +76,7 @@ def test_an_unknown_never_passes_however_near_somebody_is() -> None:
         assert policy.decide(seen, 9, 0).kind is AccessOutcome.UNKNOWN
 
 
-def test_without_a_word_about_access_whoever_is_recognised_passes() -> None:
+def test_everybody_passes_without_access_settings() -> None:
     assert decide(load_configured_rules(AccessConfig()), "anybody").kind is AccessOutcome.DOOR_OPEN
 
 
@@ -158,7 +158,7 @@ NO_RULE = "no-rule-for-this-person"
         ("anna", "back", NOON, "no-table-for-this-door", NO_RULE),
     ],
 )
-def test_the_rule_that_decides_is_told(
+def test_deciding_rule_and_reason(
     written: Path, person: str, door: str, moment: str | None, rule: str, reason: str
 ) -> None:
     written.write_text(OFFICE)
@@ -167,8 +167,8 @@ def test_the_rule_that_decides_is_told(
     assert decision.kind is (AccessOutcome.DENIED if reason else AccessOutcome.DOOR_OPEN)
 
 
-def test_a_doors_own_demands_reach_the_verdict(written: Path) -> None:
-    """Its factor comes on top of that of door.toml; the other doors keep what door.toml says."""
+def test_settings_of_a_door_in_its_rules(written: Path) -> None:
+    """The factor of a door multiplies that of door.toml; other doors keep the settings of door.toml."""
     written.write_text(OFFICE)
     own = RecognitionConfig(threshold_factor=0.8, min_samples=3)
     rules = parse_policy(written)
@@ -187,12 +187,12 @@ def test_shipped_example_is_valid() -> None:
     assert decide(rules, "bert", NOON, "vault").reason == NO_RULE
 
 
-def test_an_empty_policy_lets_nobody_pass(written: Path) -> None:
+def test_empty_policy_lets_nobody_pass(written: Path) -> None:
     written.write_text("")
     assert decide(parse_policy(written), "anna", NOON).kind is AccessOutcome.DENIED
 
 
-def test_door_toml_names_the_policy_and_says_nothing_else(written: Path) -> None:
+def test_policy_and_allow_exclude_each_other(written: Path) -> None:
     written.write_text(OFFICE)
     assert load_configured_rules(AccessConfig(policy=str(written))) == parse_policy(written)
     with pytest.raises(ConfigError, match="exclude each other"):
@@ -289,7 +289,7 @@ def test_error_names_place_and_remedy(written: Path, text: str, told: str) -> No
     ],
 )
 def test_validity_of_a_single_day(written: Path, start: str, end: str, at: str, kind: AccessOutcome) -> None:
-    """Days and moments may be mixed, and the same day may be the first and the last."""
+    """Dates and times may be mixed, and the first and last day may be the same."""
     written.write_text(
         f"timezone = 'Europe/Berlin'\n[people.anna]\nvalid_from = {start}\nvalid_until = {end}\n"
         "[doors.front]\nallow = [{ people = ['anna'] }]\n"
@@ -297,7 +297,7 @@ def test_validity_of_a_single_day(written: Path, start: str, end: str, at: str, 
     assert decide(parse_policy(written), "anna", at).kind is kind
 
 
-def test_a_missing_policy_is_named(written: Path) -> None:
+def test_missing_policy_is_named(written: Path) -> None:
     with pytest.raises(ConfigError, match=r"policy\.toml: cannot be read"):
         load_configured_rules(AccessConfig(policy=str(written)))
 
@@ -310,8 +310,8 @@ def test_valid_until_the_last_day_of_time(written: Path) -> None:
     assert decide(parse_policy(written), "a", NOON).kind is AccessOutcome.DOOR_OPEN
 
 
-def test_a_clip_is_replayed_at_a_time_of_day(written: Path) -> None:
-    """Inside and outside of a window, and without a clock; who is denied is named, and so is the rule."""
+def test_replay_at_a_time_of_day(written: Path) -> None:
+    """Inside and outside a window, and without a clock. Denied events name the person and the rule."""
     written.write_text(
         "timezone = 'Europe/Berlin'\nschedules.day.mon-sun = ['02:00-19:00']\n"
         "[doors.test]\nallow = [{people = ['*'], schedule = 'day'}]\nthreshold_factor = 0.5\nmin_samples = 6"
@@ -334,8 +334,8 @@ def test_a_clip_is_replayed_at_a_time_of_day(written: Path) -> None:
     ]
 
 
-def test_who_waits_before_the_door_passes_when_the_window_opens(written: Path) -> None:
-    """Denied on arrival, just before the window, and let in on a fresh look, without having to go and come again."""
+def test_waiting_visitor_passes_when_the_window_opens(written: Path) -> None:
+    """Denied on arrival, just before the window, and admitted after new samples without leaving the door."""
     written.write_text(
         "timezone = 'UTC'\nschedules.day.mon-sun = ['07:00-19:00']\n"
         "[doors.test]\nallow = [{people = ['*'], schedule = 'day'}]"
@@ -350,7 +350,7 @@ def test_who_waits_before_the_door_passes_when_the_window_opens(written: Path) -
 
 
 @pytest.mark.parametrize("text", ["noon", "2026-03-29T01:30", "2026-03-29", "0001-01-01T00:00Z", "9999-12-31T23:59Z"])
-def test_a_time_that_a_clip_cannot_begin_at_is_refused(
+def test_impossible_start_time_of_a_replay(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["edge", "replay", str(CLIP), "--gallery", str(GALLERY), "--at", text])
@@ -360,7 +360,7 @@ def test_a_time_that_a_clip_cannot_begin_at_is_refused(
     assert f"argument --at: '{text}'" in capsys.readouterr().err
 
 
-def test_a_trusted_clock_is_set_from_the_start() -> None:
+def test_trusted_clock_counts_as_set() -> None:
     offset_ns = WallClock(SYSTEM_CLOCK, trusted=True).wall_minus_monotonic_ns()
     assert offset_ns is not None
     assert abs(time.time_ns() - time.monotonic_ns() - offset_ns) < 1_000_000_000
@@ -386,7 +386,7 @@ BY_HOURS = AccessRules(
 
 
 def test_people_named_by_the_rules_of_a_door() -> None:
-    """By id and by pattern, whatever the time."""
+    """By id and by pattern, at any time."""
     policy = Policy(BY_HOURS, "front")
     people = ["anna", "bert", "guest-1", "guest-12", "staff-1", "staff-3"]
     assert [person for person in people if policy.names(person)] == ["anna", "guest-1", "staff-1"]
@@ -435,10 +435,8 @@ def answer(rules: AccessRules, person: str, door: str, moment: datetime | None) 
 
 
 @given(POLICIES, IDS, DOORS, MOMENTS)
-def test_a_door_opens_only_by_a_rule_that_holds(
-    rules: AccessRules, person: str, door: str, moment: datetime | None
-) -> None:
-    """Whatever opens names a rule of this door that fits this person, now; everything else is denied with a reason."""
+def test_door_opens_only_by_an_active_rule(rules: AccessRules, person: str, door: str, moment: datetime | None) -> None:
+    """An open decision has an active rule of this door for this person; every other decision has a reason."""
     decision = answer(rules, person, door, moment)
     by_id = {rule.id: rule for _, table in rules.doors for rule in table.allow}
     if decision.kind is not AccessOutcome.DOOR_OPEN:
@@ -458,10 +456,10 @@ def test_a_door_opens_only_by_a_rule_that_holds(
 
 
 @given(POLICIES, RULES, IDS, DOORS, MOMENTS)
-def test_a_rule_for_others_changes_nothing_for_anybody_else(
+def test_added_rule_affects_only_its_people(
     rules: AccessRules, added: AllowRule, person: str, door: str, moment: datetime | None
 ) -> None:
-    """More people in the policy never open more to those whom the new rule does not name."""
+    """More people in the policy never admit anyone whom the new rule does not name."""
     if any(fnmatchcase(person, pattern) for pattern in added.people):
         return
     tables = [(name, DoorRules(table.id, (added, *table.allow))) for name, table in rules.doors]
@@ -478,8 +476,6 @@ HAS_LEFT = (PersonRules("p", "anna", Validity(None, datetime(2026, 1, 1).date())
 @given(POLICIES, IDS, DOORS, MOMENTS)
 @example(AccessRules(NEVER, (), Calendar(UTC, {})), "anna", "front", datetime(2026, 5, 1, tzinfo=UTC))
 @example(AccessRules(ANNA_AT_FRONT, HAS_LEFT, Calendar(UTC, {})), "anna", "front", datetime(2026, 5, 1, tzinfo=UTC))
-def test_without_a_clock_nothing_opens_that_would_not_open_with_it(
-    rules: AccessRules, person: str, door: str, moment: datetime | None
-) -> None:
+def test_missing_clock_never_opens_more(rules: AccessRules, person: str, door: str, moment: datetime | None) -> None:
     if answer(rules, person, door, None).kind is AccessOutcome.DOOR_OPEN:
         assert answer(rules, person, door, moment).kind is AccessOutcome.DOOR_OPEN

@@ -1,4 +1,4 @@
-"""Weekly windows, holidays and dates of validity, by the clock on the wall, over both daylight-saving changes."""
+"""Weekly windows, holidays and validity dates in local time, over both daylight-saving changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def on(*days: str, spans: tuple[str, ...], holidays: tuple[str, ...] | None = No
 
 
 def ns(moment: str) -> int:
-    """Nanoseconds since 1970 of an ISO time with an offset."""
+    """Nanoseconds since 1970 UTC of an ISO time with an offset."""
     return (datetime.fromisoformat(moment) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 
 
@@ -47,7 +47,7 @@ def covers(schedule: Schedule, moment: str, calendar: Calendar) -> bool:
         ("23:59-23:58", 1439, 2878),
     ],
 )
-def test_a_window_is_read(text: str, start_min: int, end_min: int) -> None:
+def test_valid_window(text: str, start_min: int, end_min: int) -> None:
     assert make_window(text) == TimeWindow(start_min, end_min)
 
 
@@ -58,7 +58,7 @@ NO_WINDOWS = """
 
 
 @pytest.mark.parametrize("text", ["", "07:00-19:00\n", *NO_WINDOWS.strip("\n").replace("\n", "|").split("|")])
-def test_what_is_no_window_is_refused(text: str) -> None:
+def test_invalid_window_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a time span|is empty|impossible time"):
         make_window(text)
 
@@ -75,12 +75,12 @@ def test_what_is_no_window_is_refused(text: str) -> None:
         ("wed-wed", [2]),
     ],
 )
-def test_days_are_read(text: str, days: list[int]) -> None:
+def test_valid_days(text: str, days: list[int]) -> None:
     assert weekdays(text) == days
 
 
 @pytest.mark.parametrize("text", ["", "Mon", "monday", "mon-", "mon-fri-sun", "mon,,tue", "-mon"])
-def test_what_is_no_day_is_refused(text: str) -> None:
+def test_invalid_day_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"^(Mon|monday||fri-sun)$"):
         weekdays(text)
 
@@ -100,7 +100,7 @@ def test_what_is_no_day_is_refused(text: str) -> None:
         ("2028-02-29T12:00:00+01:00", True),  # a leap day is a Tuesday like any
     ],
 )
-def test_office_hours_go_by_the_clock_on_the_wall(moment: str, inside: bool) -> None:
+def test_office_hours_in_local_time(moment: str, inside: bool) -> None:
     office = on("mon-fri", spans=("07:00-19:00",))
     assert covers(office, moment, Calendar(BERLIN)) is inside
 
@@ -153,7 +153,7 @@ def test_windows_over_daylight_saving_changes_and_midnight(spans: tuple[str, ...
         ("2026-11-27T05:00+01:00", False),  # Thursday had none
     ],
 )
-def test_a_window_across_midnight_belongs_to_the_day_on_which_it_begins(moment: str, inside: bool) -> None:
+def test_window_across_midnight_belongs_to_its_first_day(moment: str, inside: bool) -> None:
     assert covers(on("fri", spans=("22:00-06:00",)), moment, Calendar(BERLIN)) is inside
 
 
@@ -187,7 +187,7 @@ CHRISTMAS: dict[date | tuple[int, int], int | None] = {
         (on("mon-sun", spans=("07:00-19:00",)), "2027-03-01T12:00+01:00", True),
     ],
 )
-def test_holidays_go_before_weekdays(schedule: Schedule, moment: str, inside: bool) -> None:
+def test_holidays_before_weekdays(schedule: Schedule, moment: str, inside: bool) -> None:
     assert covers(schedule, moment, Calendar(BERLIN, CHRISTMAS)) is inside
 
 
@@ -208,7 +208,7 @@ def test_holidays_go_before_weekdays(schedule: Schedule, moment: str, inside: bo
         (Validity(end=datetime(2026, 6, 1, 10, tzinfo=UTC)), "2026-06-01T12:00+02:00", "no-longer-valid"),
     ],
 )
-def test_validity_holds_from_its_first_to_its_last_moment(validity: Validity, moment: str, refusal: str) -> None:
+def test_validity_from_first_to_last_moment(validity: Validity, moment: str, refusal: str) -> None:
     assert validity.refusal_reason(Calendar(BERLIN).local(ns(moment))) == refusal
 
 
@@ -224,7 +224,7 @@ def test_validity_holds_from_its_first_to_its_last_moment(validity: Validity, mo
         ("2026-06-01T18:00+00:00", True, "2026-06-01T20:00+02:00"),
     ],
 )
-def test_a_local_moment_in_doubt_makes_validity_shorter(local: str, late: bool, meant: str) -> None:
+def test_ambiguous_local_time_shortens_validity(local: str, late: bool, meant: str) -> None:
     assert resolve_dst(datetime.fromisoformat(local), BERLIN, late=late) == datetime.fromisoformat(meant)
 
 
@@ -240,8 +240,8 @@ def test_a_local_moment_in_doubt_makes_validity_shorter(local: str, late: bool, 
         (APIA, "2011-12-31T00:00+14:00", True),
     ],
 )
-def test_days_that_begin_oddly(zone: ZoneInfo, moment: str, inside: bool) -> None:
-    """A date as `start` holds from the first moment of that day, or of the first one after it that there is."""
+def test_days_with_a_skipped_or_repeated_midnight(zone: ZoneInfo, moment: str, inside: bool) -> None:
+    """A date as `start` holds from the first moment of that day, or of the next day that exists."""
     dates = {CAIRO: date(2026, 4, 24), HAVANA: date(2026, 11, 1), APIA: date(2011, 12, 30)}
     assert (Validity(start=dates[zone]).refusal_reason(Calendar(zone).local(ns(moment))) is None) is inside
 
@@ -250,8 +250,8 @@ MINUTES = st.integers(0, 1439)
 
 
 @given(MINUTES, st.integers(0, 1440), st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)))
-def test_a_daily_window_is_told_by_the_local_clock_alone(start: int, end: int, utc: datetime) -> None:
-    """Whatever the day, the season and its changes; against a plain reading of the digits of the clock."""
+def test_daily_window_depends_only_on_local_time(start: int, end: int, utc: datetime) -> None:
+    """On every day of the year, compared with the digits of the local clock."""
     if start == end or (start, end) == (0, 0):
         return
     text = f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}"

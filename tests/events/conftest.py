@@ -1,4 +1,4 @@
-"""What the tests of signing and of verifying share."""
+"""Fixtures for tests of signing and verifying."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from edge.events.signing import Signer
 
 @pytest.fixture
 def sign(tmp_path: Path) -> Signer:
-    """Signs as the door "front" does."""
+    """Sign as the door `front`."""
     return signer_of(KEY, tmp_path)

@@ -1,4 +1,4 @@
-"""The contract as documents: made from the types, true of what a door really sends, and valid to others' validators."""
+"""Contract documents: made from the types, true for messages of a real door, and valid for other validators."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def faults(channel: Channel, message: bytes) -> list[str]:
 
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory: pytest.TempPathFactory) -> list[ReceivedMessage]:
-    """All that a door says that signs."""
+    """All messages of a door that signs."""
     folder = tmp_path_factory.mktemp("everything")
     key = folder / "signing.key"
     key.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -60,7 +60,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> list[ReceivedMessage]:
 # The documents
 
 
-def test_a_document_that_is_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outdated_document_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(contract, "DOCS", tmp_path)
     contract.main([])
     contract.main(["--check"])
@@ -70,7 +70,7 @@ def test_a_document_that_is_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch,
         contract.main(["--check"])
 
 
-def test_a_channel_without_an_example_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channel_without_an_example_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(EXAMPLES, Channel.OPEN)
     with pytest.raises(ExpectationError, match="no example of a message on …/open"):
         examples_of(Channel.OPEN)
@@ -89,13 +89,13 @@ def test_every_kind_of_event_has_a_meaning() -> None:
 
 
 @pytest.mark.parametrize("channel", list(Channel))
-def test_each_schema_is_one(channel: Channel) -> None:
+def test_schemas_are_valid(channel: Channel) -> None:
     """By the meta-schema of JSON Schema 2020-12."""
     Draft202012Validator.check_schema(schema_of(channel))
 
 
 @pytest.mark.parametrize(("channel", "example"), ALL)
-def test_each_example_is_valid(channel: Channel, example: Example) -> None:
+def test_examples_are_valid(channel: Channel, example: Example) -> None:
     assert faults(channel, encode(example.record)) == []
 
 
@@ -103,12 +103,12 @@ def test_each_example_is_valid(channel: Channel, example: Example) -> None:
     ("kind", "reason"),
     [(kind, reason) for kind, reasons in REASONS_BY_KIND.items() if kind not in ACCESS_KINDS for reason in reasons],
 )
-def test_each_kind_of_system_event_is_valid(kind: EventKind, reason: Reason) -> None:
+def test_system_events_are_valid(kind: EventKind, reason: Reason) -> None:
     event = system_event(kind, reason, id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR)
     assert faults(Channel.EVENTS, encode(event)) == []
 
 
-def test_what_is_not_the_contract_is_not_valid() -> None:
+def test_wrong_messages_are_invalid() -> None:
     opening = json.loads(encode(examples_of(Channel.OPEN)[0].record))
     wrong: list[dict[str, Any]] = [
         {"v": 2},
@@ -129,20 +129,20 @@ def test_what_is_not_the_contract_is_not_valid() -> None:
     assert faults(Channel.OPEN, json.dumps(opening).encode()) == ["'expires_at' is a required property"]
 
 
-def test_the_signed_example_is_signed_by_the_key_beside_it() -> None:
+def test_signed_example_matches_its_key() -> None:
     _, pem = signer_and_key()
     assert verify_signature(signed(Channel.OPEN), load_key(pem.encode()), OPEN)["person"]["id"] == "ada-lovelace"
 
 
-def test_distances_are_described_each_for_itself() -> None:
+def test_distances_have_different_descriptions() -> None:
     said = {field.name: field.meaning for field in fields_of(Channel.EVENTS) if field.name.endswith("_sq")}
     assert set(said) == {"distance_sq", "threshold_sq", "runner_up_sq"}
     assert len(set(said.values())) == 3
     assert "stricter" in said["threshold_sq"]
 
 
-def test_examples_look_like_what_doors_send() -> None:
-    """A gallery's version is a sha256, and numbers begin high, so that nobody keeps them in 32 bits."""
+def test_examples_look_like_real_messages() -> None:
+    """A gallery version is a SHA-256, and numbers need more than 32 bits."""
     event = examples_of(Channel.EVENTS)[0].record
     assert isinstance(event, Event)
     assert event.seq > 2**32
@@ -160,7 +160,8 @@ def test_configuration_tables_on_the_page_exist() -> None:
 
 
 @needs_mosquitto
-def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema(heard: list[ReceivedMessage]) -> None:
+def test_messages_of_a_door_match_their_schemas(heard: list[ReceivedMessage]) -> None:
+    """Valid, and without fields that the schema does not have."""
     channels = set()
     for message in heard:
         found = Topics.parse(message.topic)
@@ -175,7 +176,7 @@ def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema
 
 
 @needs_mosquitto
-def test_messages_are_signed_on_the_channels_that_say_so(heard: list[ReceivedMessage]) -> None:
+def test_signed_and_unsigned_channels(heard: list[ReceivedMessage]) -> None:
     for message in heard:
         found = Topics.parse(message.topic)
         if found is not None and found[1] in DSSE_PAYLOAD_TYPES:
@@ -185,8 +186,8 @@ def test_messages_are_signed_on_the_channels_that_say_so(heard: list[ReceivedMes
 
 
 @needs_mosquitto
-def test_every_message_goes_out_on_the_terms_of_its_topic(heard: list[ReceivedMessage]) -> None:
-    """Quality of service, retained or not, and whether the broker may keep it for ever."""
+def test_qos_retain_flag_and_expiry(heard: list[ReceivedMessage]) -> None:
+    """As documented for each topic."""
     for message in heard:
         found = Topics.parse(message.topic)
         terms = SNAPSHOT_DELIVERY if found is None else DELIVERY_TERMS[found[1]]
@@ -210,8 +211,8 @@ def test_every_topic_and_record_is_in_the_asyncapi_document() -> None:
     }
 
 
-def test_every_example_in_the_asyncapi_document_is_valid_there() -> None:
-    """Its schemas are read as JSON Schema draft 7, which AsyncAPI 3.0 builds upon."""
+def test_examples_are_valid_in_the_asyncapi_document() -> None:
+    """AsyncAPI 3.0 reads schemas as JSON Schema draft 7."""
     document = asyncapi()
     for message in document["components"]["messages"].values():
         check = Draft7Validator(message["payload"] | {"components": document["components"]})
@@ -250,8 +251,8 @@ def test_page_marks_fields_that_may_be_missing() -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_asyncapi_s_own_parser_finds_nothing_to_object_to(tmp_path: Path) -> None:
-    """Their published parser, with all its rules, and the document's own JSON Schema within it."""
+def test_asyncapi_parser_accepts_the_document(tmp_path: Path) -> None:
+    """The published parser with all its rules, and the JSON Schema in it."""
     folder = npm.packages("@asyncapi/parser@3")
     shutil.copy(Path(__file__).parents[1] / "data" / "asyncapi.mjs", folder)
 

@@ -1,4 +1,4 @@
-"""Events, open commands and challenges: what they say, and what they never say."""
+"""Content of events, open commands and challenges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge.events.schema import (
 )
 
 
-def test_a_door_open_event_says_who_when_why_and_how_sure() -> None:
+def test_door_open_event() -> None:
     """Every field of the contract is there, with rounded numbers."""
     assert json.loads(encode(an_access_event())) == {
         "v": 1,
@@ -59,20 +59,20 @@ def test_a_door_open_event_says_who_when_why_and_how_sure() -> None:
         (AccessOutcome.DENIED, Identification.UNKNOWN),
     ],
 )
-def test_the_nearest_name_is_not_told_for_somebody_unknown(kind: AccessOutcome, finding: Identification) -> None:
-    """Weak evidence must not look like an identification anywhere in the message."""
+def test_nearest_person_of_an_unknown_visitor_is_absent(kind: AccessOutcome, finding: Identification) -> None:
+    """Weak evidence does not appear as an identification anywhere in the message."""
     event = an_access_event(kind, finding)
     assert event.person is None
     assert b"ada" not in encode(event).lower()
 
 
-def test_somebody_recognised_but_denied_is_named() -> None:
-    """Who was turned away is known, and the operator wants to know it."""
+def test_denied_person_is_named() -> None:
+    """The operator sees who was denied."""
     assert an_access_event(AccessOutcome.DENIED).person == PersonRef(id="ada", name="Ada Lovelace")
 
 
-def test_a_system_event_has_the_same_keys_with_nulls() -> None:
-    """A consumer never has to ask whether a key exists."""
+def test_system_event_has_all_keys() -> None:
+    """Consumers never have to test whether a key exists."""
     access = json.loads(encode(an_access_event()))
     system = json.loads(
         encode(
@@ -86,14 +86,14 @@ def test_a_system_event_has_the_same_keys_with_nulls() -> None:
     assert {system[key] for key in ("person", "distance_sq", "samples", "rule", "track")} == {None}
 
 
-def test_a_system_event_cannot_pass_for_an_access_event() -> None:
+def test_system_event_of_an_access_kind_is_rejected() -> None:
     """Only a decision opens a door."""
     with pytest.raises(ValueError, match="door-open"):
         system_event(EventKind.DOOR_OPEN, Reason.WITHIN_THRESHOLD, id=EVENT_ID, at_ns=T0_NS, door=DOOR)
 
 
-def test_an_opening_carries_the_id_and_number_of_its_event() -> None:
-    """So that the two can be joined, and copies dropped."""
+def test_open_command_has_id_and_number_of_its_event() -> None:
+    """So that they can be joined, and copies dropped."""
     message = make_open_command(msgspec.structs.replace(an_access_event(), seq=17), expires_ns=T0_NS + 3 * 10**9)
     assert (message.id, message.seq, message.person.id) == (EVENT_ID, 17, "ada")
     assert (message.at, message.expires_at) == ("2023-11-14T22:13:20.123Z", "2023-11-14T22:13:23.123Z")
@@ -102,12 +102,11 @@ def test_an_opening_carries_the_id_and_number_of_its_event() -> None:
 @pytest.mark.parametrize(
     "event", [an_access_event(AccessOutcome.DENIED), an_access_event(AccessOutcome.UNKNOWN), an_event()]
 )
-def test_nothing_but_a_door_open_event_opens(event: Event) -> None:
-    """An opening cannot even be made from any other event."""
+def test_open_command_only_for_door_open_events(event: Event) -> None:
+    """No open command can be made from another event."""
     with pytest.raises(ValueError, match="only a door-open event"):
         make_open_command(event, expires_ns=T0_NS)
 
 
 def test_boxes_are_whole_pixels() -> None:
-    """Sub-pixel figures would only pretend."""
     assert an_access_event().box == BoxPx(left=10, top=21, right=110, bottom=140)

@@ -1,4 +1,4 @@
-"""Home Assistant discovery: one device a door, sent again when Home Assistant starts."""
+"""Home Assistant discovery: one device per door, sent again when Home Assistant starts."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def payload_of(config: DoorConfig = FRONT) -> dict[str, Any]:
 
 
 class Listener:
-    """Home Assistant's end of the wire: hears everything and may speak."""
+    """Client in the place of Home Assistant: receives all messages and can publish."""
 
     def __init__(self, connection: PahoClient) -> None:
         self._connection = connection
         self.heard: list[IncomingMessage] = []
 
     def count(self, topic: str) -> int:
-        """How often a topic was heard until now."""
+        """Number of messages on a topic so far."""
         self._connection.poll(0.01)
         self.heard += self._connection.take_messages()
         return sum(message.topic == topic for message in self.heard)
@@ -79,7 +79,7 @@ def a_door(config: MqttConfig, folder: Path, made: DiscoveryMessage | None) -> I
         yield publisher
 
 
-def test_a_door_is_one_device_with_all_its_entities() -> None:
+def test_one_device_with_all_entities() -> None:
     payload = payload_of()
     assert payload["device"] == {
         "identifiers": ["threshold__home__front"],
@@ -106,8 +106,8 @@ def test_a_door_is_one_device_with_all_its_entities() -> None:
     }
 
 
-def test_names_that_must_not_change_do_not() -> None:
-    """Home Assistant knows an entity by its unique id for ever: a new one would lose its history and automations."""
+def test_permanent_names() -> None:
+    """Home Assistant identifies an entity by its unique id; a new id would lose history and automations."""
     entities = payload_of()["components"]
     assert {key: entity["unique_id"] for key, entity in entities.items()} == {
         key: f"threshold__home__front_{key}" for key in entities
@@ -117,33 +117,33 @@ def test_names_that_must_not_change_do_not() -> None:
     assert not any("object_id" in entity for entity in entities.values())
 
 
-def test_no_two_doors_share_a_name_in_home_assistant() -> None:
-    """Whatever their sites and doors may be called; and its topics take only letters, digits, "_" and "-"."""
+def test_device_ids_are_unique() -> None:
+    """For all names of sites and doors; topics of Home Assistant allow only letters, digits, "_" and "-"."""
     parts = ["a", "b", "a_b", "a.b", "a-b", "b_c", "5fb", "2e", "a_5fb", "A"]
     names = [device_id(site, door) for site in parts for door in parts]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names)
 
 
-def test_a_door_says_nothing_to_home_assistant_unasked() -> None:
+def test_no_discovery_without_the_table() -> None:
     assert make_discovery_message(msgspec.structs.replace(FRONT, home_assistant=None)) is None
 
 
-def test_a_door_that_is_turned_off_there_takes_its_device_away() -> None:
-    """An empty retained message is how MQTT forgets, and Home Assistant with it."""
+def test_disabled_discovery_removes_the_device() -> None:
+    """An empty retained message deletes the retained one, and Home Assistant removes the device."""
     made = make_discovery_message(OFF)
     assert made == DiscoveryMessage(CONFIG_TOPIC, b"", birth_topic="")
 
 
 @pytest.mark.parametrize("line", ['discovery_prefix = "a/#"', 'birth_topic = "+/status"', 'discovery_prefix = ""'])
-def test_a_topic_that_cannot_be_published_to_is_refused(tmp_path: Path, line: str) -> None:
+def test_invalid_discovery_topic_is_rejected(tmp_path: Path, line: str) -> None:
     path = tmp_path / "door.toml"
     path.write_text(f'site = "home"\ndoor = "front"\n[home_assistant]\n{line}\n')
     with pytest.raises(ConfigError, match=line.partition(" ")[0]):
         read_config(path)
 
 
-def test_a_door_introduces_itself_and_whoever_comes_later_finds_it(broker: AnyBroker, tmp_path: Path) -> None:
+def test_discovery_is_sent_and_retained(broker: AnyBroker, tmp_path: Path) -> None:
     made = make_discovery_message(FRONT)
     assert made
     with a_door(config_for(broker), tmp_path, made) as publisher, listening(config_for(broker)) as home:
@@ -154,8 +154,8 @@ def test_a_door_introduces_itself_and_whoever_comes_later_finds_it(broker: AnyBr
         assert [message.payload for message in later.heard if message.topic == CONFIG_TOPIC] == [made.payload]
 
 
-def test_a_home_assistant_that_starts_is_told_everything_again(broker: AnyBroker, tmp_path: Path) -> None:
-    """Once for each start; its goodbye is no start."""
+def test_discovery_after_a_start_of_home_assistant(broker: AnyBroker, tmp_path: Path) -> None:
+    """Once for each start; its goodbye is not a start."""
     with (
         listening(config_for(broker)) as home,
         a_door(config_for(broker), tmp_path, make_discovery_message(FRONT)) as publisher,
@@ -173,7 +173,7 @@ def test_a_home_assistant_that_starts_is_told_everything_again(broker: AnyBroker
         wait_until(lambda: home.count(CONFIG_TOPIC) == 3, "three times")
 
 
-def test_many_births_at_once_are_answered_once() -> None:
+def test_several_birth_messages_are_answered_once() -> None:
     birth = HomeAssistantBirthListener(DiscoveryMessage(CONFIG_TOPIC, b"{}", BIRTH_TOPIC, jitter_s=(1.0, 1.0)))
     assert birth.due_in_ns(0) is None
     for now_ns in range(0, 10**9, 10**8):
@@ -191,8 +191,8 @@ def test_many_births_at_once_are_answered_once() -> None:
         ("threshold/home/front/status", b"online", False),
     ],
 )
-def test_what_is_no_birth_is_not_answered(topic: str, payload: bytes, retained: bool) -> None:
-    """Neither is one that the broker has kept: a door that has just connected has said it all."""
+def test_other_messages_are_not_answered(topic: str, payload: bytes, retained: bool) -> None:
+    """Nor is a retained birth message: a door that has just connected has sent everything."""
     birth = HomeAssistantBirthListener(DiscoveryMessage(CONFIG_TOPIC, b"{}", BIRTH_TOPIC))
     birth.on_message(topic, payload, retained=retained, now_ns=0)
     assert birth.due_in_ns(0) is None
@@ -200,8 +200,8 @@ def test_what_is_no_birth_is_not_answered(topic: str, payload: bytes, retained: 
 
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_a_flood_on_the_birth_topic_does_not_enter_the_door(tmp_path: Path, protocol: str) -> None:
-    """A large message there is left out by the broker, or ends the connection, and the door comes back."""
+def test_flood_on_the_birth_topic(tmp_path: Path, protocol: str) -> None:
+    """The broker omits a large message, or the connection ends and the door reconnects."""
     with (
         Mosquitto(tmp_path) as broker,
         listening(config_for(broker)) as home,
@@ -214,7 +214,7 @@ def test_a_flood_on_the_birth_topic_does_not_enter_the_door(tmp_path: Path, prot
         wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
 
 
-def test_turning_it_off_leaves_nothing_behind(broker: AnyBroker, tmp_path: Path) -> None:
+def test_disabling_leaves_no_retained_message(broker: AnyBroker, tmp_path: Path) -> None:
     with a_door(config_for(broker), tmp_path, make_discovery_message(FRONT)), listening(config_for(broker)) as home:
         wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the introduction")
     with listening(config_for(broker)) as home:

@@ -1,4 +1,4 @@
-"""Home Assistant's entities: their templates, run on every record of the contract."""
+"""Entities of Home Assistant: their templates, rendered with every message of the contract."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def payload_of(config: DoorConfig = FRONT) -> dict[str, Any]:
 
 
 def rendered(template: str, record: Record | dict[str, Any], state: str = "unknown") -> str:
-    """As Home Assistant renders it; where that would warn of a name that is not there, an error."""
+    """Rendered as in Home Assistant; an unknown name, a warning there, is an error."""
     message = record if isinstance(record, dict) else msgspec.json.decode(encode(record))
     return compiled(template).render(value_json=message, this={"state": state}).strip()
 
@@ -44,11 +44,11 @@ def compiled(template: str) -> jinja2.Template:
 
 
 def value(key: str, record: Record | dict[str, Any], state: str = "unknown") -> str:
-    """What an entity makes of a record."""
+    """Value of an entity for a message."""
     return rendered(payload_of()["components"][key]["value_template"], record, state)
 
 
-def test_all_but_the_connection_depend_on_the_last_will() -> None:
+def test_entities_depend_on_the_last_will() -> None:
     payload = payload_of()
     (status,) = payload["availability"]
     assert status["topic"] == TOPICS.topic_for(Channel.STATUS)
@@ -58,8 +58,8 @@ def test_all_but_the_connection_depend_on_the_last_will() -> None:
     assert overridden == {"connection": []}
 
 
-def test_what_a_door_has_not_is_named_to_be_taken_away() -> None:
-    """Home Assistant keeps an entity that a payload no longer mentions."""
+def test_missing_entities_are_listed_for_removal() -> None:
+    """Home Assistant keeps an entity that the payload no longer mentions."""
     entities = payload_of(BARE)["components"]
     assert {key: entities[key] for key in ("release", "lock", "visitor")} == {
         "release": {"platform": "update"},
@@ -68,7 +68,7 @@ def test_what_a_door_has_not_is_named_to_be_taken_away() -> None:
     }
 
 
-def test_every_kind_of_event_has_its_place() -> None:
+def test_every_event_kind_has_an_entity() -> None:
     entities = payload_of()["components"]
     access, system = (set(entities[key]["event_types"]) for key in ("access", "system"))
     assert access == {"door-open", "denied", "unknown"}
@@ -76,7 +76,7 @@ def test_every_kind_of_event_has_its_place() -> None:
     assert not access & system
 
 
-def test_a_template_asks_only_for_fields_that_the_contract_has() -> None:
+def test_templates_use_only_fields_of_the_contract() -> None:
     made = schemas()
     known = {
         channel: {name for it in made[channel]["$defs"].values() for name in it.get("properties", ())}
@@ -91,15 +91,15 @@ def test_a_template_asks_only_for_fields_that_the_contract_has() -> None:
                 assert set(asked) <= known[Channel(topic.rpartition("/")[2])], entity[key]
 
 
-@pytest.mark.parametrize("missing", ["nothing", "each field in turn", "everything"])
-def test_no_template_fails_on_anything_that_a_door_may_say(missing: str) -> None:
-    """Nor on the same from an older or newer door, with a field fewer."""
+@pytest.mark.parametrize("missing", ["nothing", "each field missing", "everything"])
+def test_templates_render_every_message(missing: str) -> None:
+    """Also messages of other versions, with a missing field."""
     entities = payload_of()["components"].values()
     for channel, record in examples():
         whole = msgspec.json.decode(encode(record))
         messages = {
             "nothing": [whole],
-            "each field in turn": [{key: it for key, it in whole.items() if key != gone} for gone in whole],
+            "each field missing": [{key: it for key, it in whole.items() if key != gone} for gone in whole],
             "everything": [{}],
         }[missing]
         for entity in entities:
@@ -109,8 +109,8 @@ def test_no_template_fails_on_anything_that_a_door_may_say(missing: str) -> None
                         rendered(template, message)
 
 
-def test_an_event_comes_with_its_type_and_who_it_was() -> None:
-    """As JSON, whatever a name holds; Home Assistant wants `event_type` and makes attributes of the rest."""
+def test_event_attributes() -> None:
+    """JSON for every name; Home Assistant requires `event_type` and shows the rest as attributes."""
     event = an_event_of(EventKind.DENIED, ANNA)
     assert msgspec.json.decode(value("access", event)) == {
         "event_type": "denied",
@@ -126,15 +126,15 @@ def test_an_event_comes_with_its_type_and_who_it_was() -> None:
     }
 
 
-def test_each_event_goes_to_one_of_the_two_entities() -> None:
+def test_access_and_system_events_are_separate() -> None:
     for kind in EventKind:
         own, other = ("access", "system") if kind in ACCESS_KINDS else ("system", "access")
         assert msgspec.json.decode(value(own, an_event_of(kind)))["event_type"] == kind
         assert value(other, an_event_of(kind)) == ""
 
 
-def test_the_last_person_stays_until_another_is_named() -> None:
-    """Through strangers and restarts of the door; a name is never longer than a state may be."""
+def test_last_person_stays_until_the_next() -> None:
+    """Also after unknown visitors and restarts; a name is never longer than a state may be."""
     assert value("last_person", an_event_of(EventKind.DOOR_OPEN, ANNA), "Bob") == ANNA.name
     assert value("last_person", an_event_of(EventKind.UNKNOWN), "Bob") == "Bob"
     assert value("last_person", an_event_of(EventKind.STARTED), "Bob") == "Bob"
@@ -143,8 +143,8 @@ def test_the_last_person_stays_until_another_is_named() -> None:
     assert len(value("last_person", an_event_of(EventKind.DOOR_OPEN, long))) == 255
 
 
-def test_what_is_not_known_is_none_and_not_zero() -> None:
-    """ "None" is Home Assistant's word for a state that is unknown."""
+def test_unknown_values_are_none() -> None:
+    """ "None" is the unknown state of Home Assistant."""
     nothing = msgspec.structs.replace(HEALTH, temperature_c=None, gallery=None, problems=(), lock=None)
     assert [value(key, nothing) for key in ("temperature", "gallery", "lock", "problem")] == [
         "None",
@@ -161,7 +161,7 @@ def test_what_is_not_known_is_none_and_not_zero() -> None:
     assert [value("presence", an_occupancy(it)) for it in (True, False, None)] == ["ON", "OFF", "None"]
 
 
-def test_a_refused_release_shows_as_news_and_why() -> None:
+def test_refused_release_is_an_update_with_a_summary() -> None:
     assert msgspec.json.decode(value("release", RELEASE)) == {
         "installed_version": "12",
         "latest_version": "12",

@@ -1,4 +1,4 @@
-"""The wire records: what they carry, and what is not this contract."""
+"""Types of the messages: encoding, decoding, and payloads that are not this contract."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, Challenge
 
 
 @given(st.integers(0, 4_000_000_000_000_000_000))
-def test_times_are_utc_with_milliseconds_and_never_in_the_future(ns: int) -> None:
-    """The text is the instant, cut to the millisecond."""
+def test_times_are_utc_with_milliseconds(ns: int) -> None:
+    """Rounded down to the millisecond."""
     text = format_unix_ns(ns)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
     assert np.datetime64(text[:-1], "ms").astype("int64") == ns // 10**6
     assert msgspec.convert(text, Rfc3339) == text
 
 
-def test_each_channel_reads_what_it_wrote() -> None:
-    """Decoding is the reverse of encoding, for all of them."""
+def test_decoding_reverses_encoding() -> None:
+    """On every channel."""
     asked = Challenge(
         v=VERSION,
         door="front",
@@ -64,20 +64,19 @@ def test_each_channel_reads_what_it_wrote() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"\xff", b"[]", b"{}", encode(an_event()).replace(b'"v":1', b'"v":2')])
-def test_what_is_not_this_contract_is_a_value_error(payload: bytes) -> None:
-    """Whatever comes in, one kind of error goes out."""
+def test_invalid_payload_is_a_value_error(payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a version 1 message of events"):
         decode(Channel.EVENTS, payload)
 
 
-def test_a_consumer_survives_keys_it_does_not_know() -> None:
-    """A newer door may say more."""
+def test_unknown_keys_are_ignored() -> None:
+    """A newer door may send more."""
     event = an_event()
     assert decode(Channel.EVENTS, encode(event)[:-1] + b',"mood":"good"}') == event
 
 
-def test_the_schema_names_every_field_and_no_pixels() -> None:
-    """JSON Schema comes from the types themselves."""
+def test_schema_has_every_field_and_no_pixels() -> None:
+    """JSON Schema is made from the types."""
     made = schemas()
     assert set(made) == set(Channel)
     event = made[Channel.EVENTS]["$defs"]["Event"]
@@ -87,7 +86,6 @@ def test_the_schema_names_every_field_and_no_pixels() -> None:
     assert {kind.value for kind in AccessOutcome} < set(made[Channel.EVENTS]["$defs"]["EventKind"]["enum"])
 
 
-def test_an_event_on_the_open_topic_opens_nothing() -> None:
-    """A lock that decodes what it gets finds no opening in it."""
+def test_event_on_the_open_topic_is_no_open_command() -> None:
     with pytest.raises(ValueError, match="not a version 1 message of open"):
         decode(Channel.OPEN, encode(an_event()))

@@ -1,4 +1,4 @@
-"""Signed messages: standard DSSE beside the plain fields, on the channels that say so."""
+"""Signed messages: a standard DSSE envelope next to the plain fields, on the channels with a payload type."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
 
 
-def test_the_envelope_is_standard_dsse(sign: Signer) -> None:
+def test_envelope_is_standard_dsse(sign: Signer) -> None:
     """Another implementation verifies it, and its payload is the unsigned message byte for byte."""
     plain = encode(an_open())
     sent = json.loads(sign(Channel.OPEN, plain))
@@ -47,8 +47,8 @@ def test_the_envelope_is_standard_dsse(sign: Signer) -> None:
     assert (envelope.payload, envelope.payload_type) == (plain, DSSE_PAYLOAD_TYPES[Channel.OPEN])
 
 
-def test_whoever_does_not_care_reads_the_same_contract(sign: Signer) -> None:
-    """The signature is one more key; without a signing key the bytes are as ever."""
+def test_plain_fields_are_unchanged(sign: Signer) -> None:
+    """The signature is one more key; without a signing key the bytes are the same as before."""
     message = an_open()
     records: dict[Channel, Record] = {
         Channel.EVENTS: an_event(),
@@ -80,7 +80,7 @@ def test_challenges_and_presence_are_not_signed(sign: Signer) -> None:
     ],
 )
 def test_signed_channels_and_their_types(sign: Signer, channel: Channel, kind: str) -> None:
-    """What is signed on one channel is nothing on another."""
+    """A message signed for one channel is invalid on another."""
     sent = sign(channel, b'{"v":1}')
     assert verify_signature(sent, KEY.public_key(), kind) == {"v": 1}
     for other in {OPEN, EVENT, RELEASE, STATUS, HEALTH} - {kind}:
@@ -89,7 +89,7 @@ def test_signed_channels_and_their_types(sign: Signer, channel: Channel, kind: s
 
 
 def test_last_will_is_signed(tmp_path: Path, sign: Signer) -> None:
-    """The broker says that a door is gone in the door's own words."""
+    """The broker publishes the status that the door has signed."""
     assert sign(Channel.STATUS, b'{"v":1}') != b'{"v":1}', "the fixture has written the key"
     doors = Topics("home", "front")
     with (
@@ -125,7 +125,7 @@ def test_last_will_is_signed(tmp_path: Path, sign: Signer) -> None:
     ],
     ids=["empty", "junk", "public", "encrypted", "another kind"],
 )
-def test_a_file_that_is_no_signing_key_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
+def test_unusable_signing_key_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "key.pem"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"signing_key.*openssl genpkey -algorithm ed25519") as caught:

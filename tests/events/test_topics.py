@@ -1,18 +1,18 @@
-"""Topics are made and parsed in one place, each with its terms."""
+"""Topics of a door: making, parsing, QoS and retain flags."""
 
 from __future__ import annotations
 
 from edge.events.topics import DELIVERY_TERMS, Channel, Topics
 
 
-def test_every_channel_has_its_terms() -> None:
-    """And what opens a door or told of somebody at it is kept for nobody."""
+def test_qos_and_retain_flag_of_every_channel() -> None:
+    """Messages that open a door or show a visitor are not retained."""
     assert set(DELIVERY_TERMS) == set(Channel)
     assert not any(DELIVERY_TERMS[channel].retained for channel in (Channel.EVENTS, Channel.OPEN, Channel.CHALLENGE))
 
 
-def test_topics_are_made_and_taken_apart_in_one_place() -> None:
-    """Splitting is the reverse of making; anything else is not a door's topic."""
+def test_parsing_reverses_making() -> None:
+    """Other topics are not topics of a door."""
     door = Topics("home", "front.1")
     assert door.topic_for(Channel.OPEN) == "threshold/home/front.1/open"
     assert all(Topics.parse(door.topic_for(channel)) == (door, channel) for channel in Channel)

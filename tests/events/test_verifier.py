@@ -1,4 +1,4 @@
-"""Signed open commands: what a lock accepts, once and in time, and what it rejects."""
+"""Verification of open commands at a lock: signed, in time, and once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CAPTURED_S = T0_NS / NS
 
 
 class Clock:
-    """A lock's wall clock that goes when the test says so, from just after the capture."""
+    """Wall clock of a lock under control of the test, from just after the capture."""
 
     def __init__(self) -> None:
         self.now_s = CAPTURED_S - 60.0
@@ -59,21 +59,19 @@ def clock() -> Clock:
 
 @pytest.fixture
 def verifier(clock: Clock) -> OpenVerifier:
-    """The lock of "front", switched on a minute before the capture; now it is half a second after it."""
+    """The lock of `front`, started a minute before the capture; it is half a second after it now."""
     made = OpenVerifier(public_pem(KEY), "front", clock=clock)
     clock.now_s = CAPTURED_S + 0.5
     return made
 
 
-def test_a_fresh_opening_of_this_door_is_admitted(sign: Signer, verifier: OpenVerifier) -> None:
+def test_fresh_open_command_is_accepted(sign: Signer, verifier: OpenVerifier) -> None:
     message = an_open()
     admitted = verifier.verify(sign(Channel.OPEN, encode(message)))
     assert (admitted.id, admitted.person, admitted.at) == (message.id, "ada", message.at)
 
 
-def test_a_replay_is_refused_even_if_the_lock_s_clock_has_gone_back(
-    sign: Signer, verifier: OpenVerifier, clock: Clock
-) -> None:
+def test_replay_after_the_clock_went_back(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
     sent = sign(Channel.OPEN, encode(an_open()))
     verifier.verify(sent)
     for now_s in (CAPTURED_S + 0.6, CAPTURED_S, CAPTURED_S - 0.9):
@@ -82,8 +80,8 @@ def test_a_replay_is_refused_even_if_the_lock_s_clock_has_gone_back(
             verifier.verify(sent)
 
 
-def test_a_replay_after_the_lock_was_restarted_is_refused(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
-    """A new verifier remembers nothing, so it takes nothing from before its time."""
+def test_replay_after_a_restart_of_the_lock(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
+    """A new verifier has no memory, so it rejects commands from before its start."""
     sent = sign(Channel.OPEN, encode(an_open()))
     verifier.verify(sent)
     with pytest.raises(OpenRejectedError, match="before this verifier started"):
@@ -91,7 +89,7 @@ def test_a_replay_after_the_lock_was_restarted_is_refused(sign: Signer, verifier
 
 
 def test_opening_captured_as_the_lock_starts(sign: Signer, clock: Clock) -> None:
-    """That is not before it."""
+    """Accepted."""
     at_ns = round(CAPTURED_S) * NS
     clock.now_s = float(round(CAPTURED_S))
     verifier = OpenVerifier(public_pem(KEY), "front", clock=clock)
@@ -99,7 +97,7 @@ def test_opening_captured_as_the_lock_starts(sign: Signer, clock: Clock) -> None
 
 
 def test_replay_behind_a_later_opening(sign: Signer, verifier: OpenVerifier) -> None:
-    """Whatever number of openings came in between."""
+    """After any number of other open commands."""
     first, second, third = (sign(Channel.OPEN, encode(an_open(seq=seq))) for seq in (1, 2, 3))
     for sent in (first, second, third):
         verifier.verify(sent)
@@ -109,7 +107,7 @@ def test_replay_behind_a_later_opening(sign: Signer, verifier: OpenVerifier) -> 
 
 
 def test_withheld_opening_after_a_clock_step(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
-    """A broker keeps one back and passes on the next; a day later the lock's clock is set back: it stays shut."""
+    """A broker withholds one and delivers the next; a day later the clock of the lock is set back."""
     withheld = sign(Channel.OPEN, encode(an_open(seq=7)))
     verifier.verify(sign(Channel.OPEN, encode(an_open(seq=8))))
     clock.now_s = CAPTURED_S + 1.0
@@ -117,8 +115,8 @@ def test_withheld_opening_after_a_clock_step(sign: Signer, verifier: OpenVerifie
         verifier.verify(withheld)
 
 
-def test_opening_that_was_refused_once_stays_refused(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
-    """Made under a clock a day ahead, shown today, and again tomorrow, when it looks fresh."""
+def test_rejected_opening_stays_rejected(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
+    """Made under a clock one day ahead, shown today, and again tomorrow, when it looks fresh."""
     cheque = sign(Channel.OPEN, encode(an_open(at_ns=T0_NS + 86_400 * NS)))
     with pytest.raises(OpenRejectedError, match="from the future"):
         verifier.verify(cheque)
@@ -127,8 +125,8 @@ def test_opening_that_was_refused_once_stays_refused(sign: Signer, verifier: Ope
         verifier.verify(cheque)
 
 
-def test_numbers_outlive_a_restart_of_the_lock(sign: Signer, clock: Clock, tmp_path: Path) -> None:
-    """With a memory; it comes back while its clock shows a moment before the capture."""
+def test_numbers_survive_a_restart_of_the_lock(sign: Signer, clock: Clock, tmp_path: Path) -> None:
+    """With a memory file; after the restart the clock shows a time before the capture."""
     memory = tmp_path / "front.number"
     clock.now_s = CAPTURED_S - 1.0
     before = OpenVerifier(public_pem(KEY), "front", memory=memory, clock=clock)
@@ -143,7 +141,7 @@ def test_numbers_outlive_a_restart_of_the_lock(sign: Signer, clock: Clock, tmp_p
     assert after.verify(sign(Channel.OPEN, encode(an_open(seq=9)))).person == "ada"
 
 
-def test_nothing_opens_that_cannot_be_remembered(sign: Signer, clock: Clock, tmp_path: Path) -> None:
+def test_unwritable_memory_rejects_openings(sign: Signer, clock: Clock, tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     verifier = OpenVerifier(public_pem(KEY), "front", memory=folder / "number", clock=clock)
@@ -153,7 +151,7 @@ def test_nothing_opens_that_cannot_be_remembered(sign: Signer, clock: Clock, tmp
         verifier.verify(sign(Channel.OPEN, encode(an_open())))
 
 
-def test_damaged_memory_keeps_the_lock_from_starting(tmp_path: Path) -> None:
+def test_damaged_memory_is_an_error(tmp_path: Path) -> None:
     memory = tmp_path / "number"
     memory.write_text("junk\n")
     with pytest.raises(ValueError, match="contains no number"):
@@ -161,24 +159,24 @@ def test_damaged_memory_keeps_the_lock_from_starting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seq", [True, "8", 8.0, None, -1, 0])
-def test_opening_without_a_number_is_refused(sign: Signer, verifier: OpenVerifier, seq: object) -> None:
+def test_opening_without_a_number_is_rejected(sign: Signer, verifier: OpenVerifier, seq: object) -> None:
     message = json.loads(encode(an_open())) | {"seq": seq}
     with pytest.raises(OpenRejectedError, match="of version 1"):
         verifier.verify(sign(Channel.OPEN, json.dumps(message).encode()))
 
 
 def test_verified_content_is_what_was_signed(sign: Signer) -> None:
-    """Not the plain fields beside it: JSON's 1 and true are equal to Python."""
+    """Not the plain fields: 1 and true are equal in Python."""
     sent = json.loads(sign(Channel.OPEN, encode(an_open())))
     content = verify_signature(json.dumps(sent | {"v": True}).encode(), KEY.public_key(), OPEN)
     assert content["v"] is not True
 
 
 @pytest.mark.parametrize(("after_s", "good"), [(3.9, True), (4.1, False), (3600.0, False), (-0.9, True), (-1.1, False)])
-def test_only_what_is_fresh_is_admitted(
+def test_only_fresh_openings_are_accepted(
     sign: Signer, verifier: OpenVerifier, clock: Clock, after_s: float, good: bool
 ) -> None:
-    """Three seconds, and one by which the clocks may differ; what comes from the future is no better."""
+    """Three seconds plus one second of clock difference; commands from the future are rejected, too."""
     clock.now_s = CAPTURED_S + after_s
     sent = sign(Channel.OPEN, encode(an_open()))
     if good:
@@ -197,34 +195,34 @@ def test_bounds_of_freshness_are_inclusive(sign: Signer, clock: Clock, after_s: 
     assert verifier.verify(sign(Channel.OPEN, encode(an_open(at_ns=at_s * NS)))).person == "ada"
 
 
-def test_oversized_message_is_refused(sign: Signer, verifier: OpenVerifier) -> None:
-    """Before it is parsed; one of the largest size is not."""
+def test_oversized_message_is_rejected(sign: Signer, verifier: OpenVerifier) -> None:
+    """Before it is parsed; a message of the largest size is accepted."""
     message = sign(Channel.OPEN, encode(an_open()))
     with pytest.raises(OpenRejectedError, match="too long for a message of a door"):
         verifier.verify(message.ljust(64 * 1024 + 1))
     assert verifier.verify(message.ljust(64 * 1024)).person == "ada"
 
 
-def test_the_lock_has_an_age_limit_of_its_own(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
-    """A door that is configured carelessly cannot make openings that last for a day."""
+def test_age_limit_of_the_lock(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
+    """A door with a wrong configuration cannot make open commands that are valid for a day."""
     clock.now_s = CAPTURED_S + 12.0
     with pytest.raises(OpenRejectedError, match="too late"):
         verifier.verify(sign(Channel.OPEN, encode(an_open(lasts_s=86_400))))
 
 
-def test_another_door_s_key_opens_nothing_here(verifier: OpenVerifier, tmp_path: Path) -> None:
+def test_key_of_another_door_is_rejected(verifier: OpenVerifier, tmp_path: Path) -> None:
     with pytest.raises(OpenRejectedError, match="not signed by this door"):
         verifier.verify(signer_of(OTHER_KEY, tmp_path)(Channel.OPEN, encode(an_open())))
 
 
-def test_an_opening_for_another_door_opens_nothing_here(sign: Signer, verifier: OpenVerifier) -> None:
-    """Not even with the same key in both doors."""
+def test_opening_for_another_door_is_rejected(sign: Signer, verifier: OpenVerifier) -> None:
+    """Even if both doors have the same key."""
     with pytest.raises(OpenRejectedError, match="meant for door 'back'"):
         verifier.verify(sign(Channel.OPEN, encode(an_open(door="back"))))
 
 
-def test_an_event_is_no_opening(sign: Signer, verifier: OpenVerifier) -> None:
-    """Also one whose bytes are those of an opening: the type is signed, too."""
+def test_event_is_not_an_opening(sign: Signer, verifier: OpenVerifier) -> None:
+    """Nor with the bytes of an open command: the type is signed, too."""
     with pytest.raises(OpenRejectedError, match="signed as another type"):
         verifier.verify(sign(Channel.EVENTS, encode(an_open())))
     relabelled = sign(Channel.EVENTS, encode(an_open())).replace(EVENT.encode(), OPEN.encode())
@@ -233,8 +231,8 @@ def test_an_event_is_no_opening(sign: Signer, verifier: OpenVerifier) -> None:
 
 
 @pytest.mark.parametrize("field", ["payload", "sig"])
-def test_junk_within_base64_is_refused(sign: Signer, verifier: OpenVerifier, field: str) -> None:
-    """Decoders that skip it would let one message have many forms."""
+def test_junk_in_base64_is_rejected(sign: Signer, verifier: OpenVerifier, field: str) -> None:
+    """Decoders that skip it would allow several forms of one message."""
     message = json.loads(sign(Channel.OPEN, encode(an_open())))
     holder = message["dsse"] if field == "payload" else message["dsse"]["signatures"][0]
     holder[field] = "!" + holder[field]
@@ -242,13 +240,13 @@ def test_junk_within_base64_is_refused(sign: Signer, verifier: OpenVerifier, fie
         verifier.verify(json.dumps(message).encode())
 
 
-def test_an_unsigned_opening_is_refused(verifier: OpenVerifier) -> None:
+def test_unsigned_opening_is_rejected(verifier: OpenVerifier) -> None:
     with pytest.raises(OpenRejectedError, match="not signed"):
         verifier.verify(encode(an_open()))
 
 
-def test_plain_fields_that_were_altered_are_noticed(sign: Signer, verifier: OpenVerifier) -> None:
-    """Otherwise a careless reader would check the signature and believe what stands beside it."""
+def test_altered_plain_fields_are_rejected(sign: Signer, verifier: OpenVerifier) -> None:
+    """A careless consumer might verify the signature and then use the plain fields."""
     sent = json.loads(sign(Channel.OPEN, encode(an_open())))
     sent["person"]["id"] = "mallory"
     with pytest.raises(OpenRejectedError, match="plain fields"):
@@ -256,8 +254,8 @@ def test_plain_fields_that_were_altered_are_noticed(sign: Signer, verifier: Open
 
 
 @given(where=st.integers(0, 10_000), bit=st.integers(0, 7))
-def test_no_altered_bit_opens(tmp_path_factory: pytest.TempPathFactory, where: int, bit: int) -> None:
-    """Each bit, one at a time: either what is admitted is exactly what was signed, or it is refused."""
+def test_every_altered_bit_is_rejected(tmp_path_factory: pytest.TempPathFactory, where: int, bit: int) -> None:
+    """Each bit separately: the message is rejected, or its content is exactly the signed one."""
     message, clock = an_open(), Clock()
     verifier = OpenVerifier(public_pem(KEY), "front", clock=clock)
     clock.now_s = CAPTURED_S + 0.5
@@ -271,7 +269,7 @@ def test_no_altered_bit_opens(tmp_path_factory: pytest.TempPathFactory, where: i
 
 
 @given(st.binary(max_size=300) | st.recursive(st.none() | st.text(), st.lists).map(lambda x: json.dumps(x).encode()))
-def test_any_bytes_are_refused_and_never_an_unexpected_error(junk: bytes) -> None:
+def test_random_bytes_are_rejected(junk: bytes) -> None:
     for message in (
         junk,
         b'{"dsse":' + junk + b"}",
@@ -284,22 +282,22 @@ def test_any_bytes_are_refused_and_never_an_unexpected_error(junk: bytes) -> Non
         verify_signature(b" " * 70_000, KEY.public_key(), OPEN)
 
 
-def test_a_lock_refuses_to_begin_with_another_kind_of_key() -> None:
+def test_key_of_another_kind_is_an_error() -> None:
     other = generate_private_key(SECP256R1()).public_key()
     with pytest.raises(ValueError, match="not an Ed25519"):
         OpenVerifier(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "front")
 
 
-def test_the_verifier_stands_alone() -> None:
-    """It is meant to be copied to a lock, where none of the rest is installed."""
+def test_verifier_imports_nothing_of_the_package() -> None:
+    """It is copied to locks without the package."""
     source = (Path(__file__).parents[2] / "edge" / "events" / "verifier.py").read_text()
     assert "edge." not in source.split('"""', 2)[2]
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 @pytest.mark.parametrize("kind", BROKERS)
-def test_what_a_door_publishes_is_what_a_lock_admits(kind: str, tmp_path: Path) -> None:
-    """With keys made by keys.sh, over MQTT 5 and 3.1.1: an opening, and an event with the time of its sending."""
+def test_messages_of_a_real_door_are_accepted(kind: str, tmp_path: Path) -> None:
+    """With keys of keys.sh, over MQTT 5 and 3.1.1: an open command, and an event with its publication time."""
     subprocess.run([KEYS, tmp_path, "signing", "front"], check=True, capture_output=True)
     public = (tmp_path / "front.signing.pub").read_bytes()
     assert (tmp_path / "front.signing.key").stat().st_mode & 0o077 == 0

@@ -32,6 +32,8 @@ from support.home_assistant_core import Door, Home, a_wire, play, play_online, s
 from support.mqtt_brokers import Mosquitto, an_event, announce, config_for, needs_mosquitto
 
 from edge.core.config import DoorConfig, HomeAssistantConfig, OutboxConfig
+from edge.core.reasons import Reason
+from edge.events.reasons import REASONS_BY_KIND, reason_sentence
 from edge.events.schema import ACCESS_KINDS, DoorConnection, EventKind, encode
 from edge.events.topics import Channel
 from edge.mqtt.connection import connect
@@ -168,6 +170,10 @@ def test_event_entity_type_of_each_event(broker: Mosquitto, tmp_path: Path) -> N
         assert seen["access"] == [kind for kind in EventKind if kind in ACCESS_KINDS] + ["door-open"]
         assert seen["system"] == [kind for kind in EventKind if kind not in ACCESS_KINDS]
         assert home.attribute("event.home_front_access", "person") == ANNA.name
+        assert home.attribute("event.home_front_access", "reason") == Reason.WITHIN_THRESHOLD
+        assert home.attribute("event.home_front_access", "message") == reason_sentence(Reason.WITHIN_THRESHOLD)
+        reason = REASONS_BY_KIND[EventKind.CLOCK_STEPPED][0]
+        assert home.attribute("event.home_front_system", "message") == reason_sentence(reason)
         assert home.state("sensor.home_front_last_person") == ANNA.name
 
     play_online(tmp_path, broker, scene)

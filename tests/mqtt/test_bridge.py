@@ -1,4 +1,4 @@
-"""Two real Mosquittos, joined by the bridge that systemd/mosquitto/bridge.conf describes."""
+"""Two real Mosquittos, joined by the bridge of systemd/mosquitto/bridge.conf."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = needs_mosquitto
 
 
 class Ear:
-    """A subscriber to everything, and a mouth; a test's own client, so that it shares no code with what it tests."""
+    """Client that subscribes to everything and can publish; it shares no code with the package."""
 
     def __init__(self, port: int, name: str) -> None:
         self.heard: list[tuple[str, bytes]] = []
@@ -49,14 +49,14 @@ class Ear:
 
 
 def bridge_conf(centre: int) -> str:
-    """The shipped file, towards a centre on this host, without TLS."""
+    """The shipped file, for a central broker on this host without TLS."""
     lines = [line for line in BRIDGE.read_text().splitlines() if not re.match(r"bridge_(ca|cert|key)file", line)]
     return "\n".join(lines).replace("central.example.org:8883", f"127.0.0.1:{centre}")
 
 
 @pytest.fixture
 def brokers(tmp_path: Path) -> Iterator[tuple[Mosquitto, Mosquitto]]:
-    """The building's broker and the centre; both run."""
+    """The broker of the building and the central broker, both running."""
     centre = Mosquitto(tmp_path, conf=f"allow_anonymous true\npersistence true\npersistence_location {tmp_path}/\n")
     port = free_port()
     building = Mosquitto(
@@ -66,7 +66,7 @@ def brokers(tmp_path: Path) -> Iterator[tuple[Mosquitto, Mosquitto]]:
         yield building, centre
 
 
-def test_events_go_up_releases_come_down_and_openings_stay_in_the_building(
+def test_topics_that_the_bridge_forwards(
     brokers: tuple[Mosquitto, Mosquitto],
 ) -> None:
     building, centre = brokers
@@ -81,20 +81,20 @@ def test_events_go_up_releases_come_down_and_openings_stay_in_the_building(
     assert FRONT.topic_for(Channel.OPEN) not in desk.topics()
     desk.say(FRONT.topic_for(Channel.OPEN), b"forged at the centre")
     desk.say(repo_topic("home", "root.json"), b"after it", retain=True)
-    wait_until(lambda: repo_topic("home", "root.json") in door.topics(), "what the centre says arrives in order")
+    wait_until(lambda: repo_topic("home", "root.json") in door.topics(), "messages of the centre arrive in order")
     assert (FRONT.topic_for(Channel.OPEN), b"forged at the centre") not in door.heard
     door.close()
     desk.close()
 
 
 @pytest.mark.slow
-def test_what_happens_while_the_centre_is_away_is_told_when_it_is_back(brokers: tuple[Mosquitto, Mosquitto]) -> None:
+def test_events_during_an_outage_arrive_later(brokers: tuple[Mosquitto, Mosquitto]) -> None:
     building, centre = brokers
     door, desk = Ear(building.port, "door"), Ear(centre.port, "desk")
     wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.heard, "the bridge stands")
     desk.close()
     centre.close()
-    wait_until(lambda: not answers(centre.port), "the centre is gone")
+    wait_until(lambda: not answers(centre.port), "the centre does not answer")
     told = [encode(an_event(f"number {number}")) for number in range(20)]
     for payload in told:
         door.say(FRONT.topic_for(Channel.EVENTS), payload)

@@ -1,4 +1,4 @@
-"""Who gets to the broker and what they may do there, with the shipped configuration, a real Mosquitto and real keys."""
+"""Access to the broker with the shipped configuration, a real Mosquitto and real keys."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ pytestmark = [needs_mosquitto, needs_openssl]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The keys of a site: its authority, its broker and everybody who has a certificate; and one password."""
+    """Keys of a site: its authority, its broker, all clients, and one password."""
     folder = tmp_path_factory.mktemp("site")
     make_keys(folder, "ca")
     make_keys(folder, "server", "localhost")
@@ -74,7 +74,7 @@ def broker(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
 
 @pytest.fixture
 def enter(broker: BrokerSite) -> Iterator[Callable[..., PahoClient]]:
-    """Connect as somebody with a certificate."""
+    """Connect with the certificate of a client."""
     made: list[PahoClient] = []
 
     def enter(name: str, will: tuple[str, bytes] | None = None) -> PahoClient:
@@ -93,7 +93,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 def answer_to(connection: PahoClient, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> str:
-    """Publish, and return the broker's refusal; "" if it took it."""
+    """Publish, and return the refusal of the broker, or ""."""
     number = connection.publish(topic, payload, qos=1, retain=retain)
     answers: list[str] = []
 
@@ -107,7 +107,7 @@ def answer_to(connection: PahoClient, topic: str, payload: bytes = b"{}", *, ret
 
 
 def heard_until(connection: PahoClient, last: str) -> list[IncomingMessage]:
-    """What comes in, up to and with a message on the topic `last`."""
+    """Received messages up to a message on the topic `last`."""
     heard: list[IncomingMessage] = []
 
     def there() -> bool:
@@ -120,7 +120,7 @@ def heard_until(connection: PahoClient, last: str) -> list[IncomingMessage]:
 
 
 def ask_to_read(connection: PahoClient, filters: list[str]) -> None:
-    """Subscribe; Mosquitto confirms also what it will never deliver, other brokers say so."""
+    """Subscribe. Mosquitto also confirms topics that it never delivers; other brokers refuse them."""
     for topic in filters:
         try:
             connection.subscribe([topic], qos=1)
@@ -140,10 +140,8 @@ def an_opening() -> OpenCommand:
     )
 
 
-def test_a_door_speaks_and_the_others_hear(
-    broker: BrokerSite, outbox: Outbox, enter: Callable[..., PahoClient]
-) -> None:
-    """A whole publisher with a client certificate: events, the opening and its status arrive where they should."""
+def test_messages_of_a_door_arrive(broker: BrokerSite, outbox: Outbox, enter: Callable[..., PahoClient]) -> None:
+    """A publisher with a client certificate: events, the open command and the status reach their subscribers."""
     lock = enter("lock-front")
     lock.subscribe([FRONT.topic_for(Channel.OPEN)], qos=1)
     with (
@@ -169,8 +167,8 @@ def test_a_door_speaks_and_the_others_hear(
 
 
 @pytest.mark.parametrize(("speaker", "victim"), [("back", FRONT), ("front", BACK)])
-def test_one_door_cannot_speak_as_another(enter: Callable[..., PahoClient], speaker: str, victim: Topics) -> None:
-    """Not on any of its topics, not for the repository, and not by its last will; nobody hears a word of it."""
+def test_door_cannot_publish_as_another(enter: Callable[..., PahoClient], speaker: str, victim: Topics) -> None:
+    """Not on any of its topics, not to the repository, and not by its last will; no client receives a message."""
     witness, liar, honest = enter("listener"), enter(speaker), enter(victim.door)
     witness.subscribe([Topics("home", "+").topic_for(channel) for channel in Channel], qos=1)
     witness.poll(0.05)
@@ -191,8 +189,8 @@ def test_one_door_cannot_speak_as_another(enter: Callable[..., PahoClient], spea
     assert [message.topic for message in heard_until(witness, last)] == [last]
 
 
-def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: Callable[..., PahoClient]) -> None:
-    """Neither what is said nor what is retained, whatever it subscribes to."""
+def test_topics_that_a_door_may_read(enter: Callable[..., PahoClient]) -> None:
+    """The repository and the birth message of Home Assistant, whatever it subscribes to."""
     front, back, operator = enter("front"), enter("back"), enter("operator")
     assert answer_to(back, BACK.topic_for(Channel.STATUS), b"retained", retain=True) == ""
     ask_to_read(front, ["#", "$SYS/#", "threshold/#", *(BACK.topic_for(channel) for channel in Channel)])
@@ -205,8 +203,8 @@ def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: 
 
 
 @pytest.mark.parametrize("name", ["listener", "lock-front", "home-assistant", "operator"])
-def test_who_only_listens_cannot_open(enter: Callable[..., PahoClient], name: str) -> None:
-    """Not as a door, nor as a door of its own name, which a lock that listens to all doors would believe."""
+def test_listener_cannot_open(enter: Callable[..., PahoClient], name: str) -> None:
+    """Not as a door, nor as a door of its own name, which a lock that subscribes to all doors would accept."""
     lock, front = enter("listener"), enter("front")
     speaker = lock if name == "listener" else enter(name)
     lock.subscribe(["threshold/home/+/open"], qos=1)
@@ -217,7 +215,7 @@ def test_who_only_listens_cannot_open(enter: Callable[..., PahoClient], name: st
     assert [message.payload for message in heard_until(lock, FRONT.topic_for(Channel.OPEN))] == [b"real"]
 
 
-def test_a_lock_hears_its_own_door_s_openings_only(enter: Callable[..., PahoClient]) -> None:
+def test_lock_reads_only_openings_of_its_door(enter: Callable[..., PahoClient]) -> None:
     lock, front, back = enter("lock-front"), enter("front"), enter("back")
     ask_to_read(lock, ["#"])
     assert answer_to(back, BACK.topic_for(Channel.OPEN)) == ""
@@ -228,16 +226,14 @@ def test_a_lock_hears_its_own_door_s_openings_only(enter: Callable[..., PahoClie
     }
 
 
-def test_the_repository_is_the_operator_s_alone(enter: Callable[..., PahoClient]) -> None:
+def test_only_the_operator_writes_the_repository(enter: Callable[..., PahoClient]) -> None:
     for name in ("front", "listener", "lock-front"):
         assert "authori" in answer_to(enter(name), repo_topic("home", "1.root.json")).lower(), name
     assert answer_to(enter("operator"), repo_topic("home", "1.root.json")) == ""
 
 
-def test_home_assistant_finds_a_door_that_introduces_itself_and_nobody_else_in_its_name(
-    broker: BrokerSite, outbox: Outbox, enter: Callable[..., PahoClient]
-) -> None:
-    """And the door hears when it starts: the introduction comes again."""
+def test_discovery_messages_of_doors(broker: BrokerSite, outbox: Outbox, enter: Callable[..., PahoClient]) -> None:
+    """Only a door can publish its own; it sends them again when Home Assistant starts."""
     config = DoorConfig(site="home", door="front", home_assistant=HomeAssistantConfig())
     made = make_discovery_message(config)
     assert made
@@ -253,10 +249,8 @@ def test_home_assistant_finds_a_door_that_introduces_itself_and_nobody_else_in_i
     assert answer_to(enter("front"), made.topic, b"", retain=True) == ""
 
 
-def test_releases_reach_a_door_and_its_report_the_operator(
-    broker: BrokerSite, enter: Callable[..., PahoClient]
-) -> None:
-    """The desktop's own way to publish and to ask, and the door's own way to fetch, under the shipped rules."""
+def test_releases_and_reports_under_the_shipped_rules(broker: BrokerSite, enter: Callable[..., PahoClient]) -> None:
+    """Published and requested by the desktop tools, fetched by the source of a door."""
     files = [("1.root.json", b"the root"), (TIMESTAMP, b"{}")]
     publish(broker.member("operator"), "home", files, [])
     with contextlib.closing(MqttSource(broker.member("front"), "home", "test-releases")) as source:
@@ -278,8 +272,8 @@ def test_releases_reach_a_door_and_its_report_the_operator(
     assert doors["front"] == 3
 
 
-def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: BrokerSite, enter: Callable[..., PahoClient]) -> None:
-    """Taking out the lines of a stolen board suffices, though its certificate holds for years."""
+def test_client_without_rules_can_do_nothing(broker: BrokerSite, enter: Callable[..., PahoClient]) -> None:
+    """So removing the lines of a stolen board is enough, although its certificate is valid for years."""
     make_keys(broker.folder, "client", "stolen")
     stolen, front = enter("stolen"), enter("front")
     ask_to_read(stolen, ["#"])
@@ -289,7 +283,7 @@ def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: BrokerSite, ent
     assert stolen.take_messages() == []
 
 
-def test_without_a_certificate_nobody_comes_in(broker: BrokerSite) -> None:
+def test_connection_without_a_certificate_is_refused(broker: BrokerSite) -> None:
     stranger = MqttConfig(url=f"mqtts://localhost:{broker.port}", ca_file=str(broker.folder / "ca.crt"))
     with pytest.raises(BrokerRefusedError, match=r"without a certificate.*cert_file and key_file"):
         connect(stranger, client_id="x")
@@ -297,7 +291,7 @@ def test_without_a_certificate_nobody_comes_in(broker: BrokerSite) -> None:
         connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
 
 
-def test_without_a_password_nobody_comes_in(broker: BrokerSite, tmp_path: Path) -> None:
+def test_connection_without_a_password_is_refused(broker: BrokerSite, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("guessed\n")
     anonymous = msgspec.structs.replace(broker.login(""), username="")
@@ -306,14 +300,14 @@ def test_without_a_password_nobody_comes_in(broker: BrokerSite, tmp_path: Path) 
             connect(table, client_id="x")
 
 
-def test_user_and_password_come_from_credentials_and_are_never_logged(
+def test_user_and_password_from_credentials(
     broker: BrokerSite,
     outbox: Outbox,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As systemd hands them over; neither success nor failure brings the password into the log."""
+    """As systemd passes them. The password is never logged, neither on success nor on failure."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     (tmp_path / "mqtt-password").write_text(f"{PASSWORD}\n")
     (tmp_path / "mqtt-user").write_text("front\n")
@@ -343,7 +337,7 @@ def test_user_and_password_come_from_credentials_and_are_never_logged(
         ("credential:", "", "is not a credential"),
     ],
 )
-def test_a_credential_that_is_not_there_is_a_clear_error(
+def test_missing_credential_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, given: str | None, complaint: str
 ) -> None:
     if given is None:
@@ -355,7 +349,7 @@ def test_a_credential_that_is_not_there_is_a_clear_error(
 
 
 def early_server(folder: Path) -> None:
-    """A broker's certificate that begins to hold tomorrow."""
+    """A broker certificate that becomes valid tomorrow."""
     authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
     signer = load_pem_private_key((folder / "ca.key").read_bytes(), None)
     key = load_pem_private_key((folder / "server.key").read_bytes(), None)
@@ -385,12 +379,13 @@ def early_server(folder: Path) -> None:
         ("early", r"not trusted.*not valid yet; check the clock"),
     ],
 )
-def test_a_false_broker_is_refused_in_status_and_log(
+def test_false_broker_is_refused(
     site: Path, tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture, fault: str, complaint: str
 ) -> None:
-    """Events wait, an opening is given up, one warning tells what to do, and nothing is said to that broker.
+    """Events wait, an open command expires, one warning names the remedy, and the broker receives nothing.
 
-    It counts as refused, and is seldom tried again; unless it is only early, for a clock without a battery is set soon.
+    The status is refused, with rare attempts; a certificate that is not valid yet is tried often, because a clock is
+    set soon after the start.
     """
     folder = tmp_path / "false"
     shutil.copytree(site, folder)
@@ -430,8 +425,8 @@ def test_a_false_broker_is_refused_in_status_and_log(
 
 
 @pytest.mark.parametrize("fault", ["other authority", "expired"])
-def test_a_false_door_is_refused_with_what_to_do(broker: BrokerSite, tmp_path: Path, fault: str) -> None:
-    """A certificate that somebody else signed, or one that has expired."""
+def test_false_door_is_refused_with_a_remedy(broker: BrokerSite, tmp_path: Path, fault: str) -> None:
+    """A certificate of another authority, and an expired one."""
     folder = tmp_path / "own"
     if fault == "expired":
         shutil.copytree(broker.folder, folder)
@@ -446,8 +441,8 @@ def test_a_false_door_is_refused_with_what_to_do(broker: BrokerSite, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
-def test_the_certificates_satisfy_the_strictest_check(broker: BrokerSite) -> None:
-    """Python 3.13 checks by RFC 5280 to the letter."""
+def test_certificates_satisfy_the_strictest_check(broker: BrokerSite) -> None:
+    """As of Python 3.13, by RFC 5280."""
     context = resolve_endpoint(broker.member("front")).tls
     assert context is not None
     context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -462,23 +457,23 @@ def test_the_certificates_satisfy_the_strictest_check(broker: BrokerSite) -> Non
     "url",
     ["mqtt://localhost", "mqtt://127.0.0.1:1884", "mqtt://127.8.9.1", "mqtt://[::1]:1883", "mqtt://door.localhost"],
 )
-def test_this_machine_needs_no_encryption(url: str) -> None:
+def test_unencrypted_connection_to_this_machine(url: str) -> None:
     assert resolve_endpoint(MqttConfig(url=url)).tls is None
 
 
 @pytest.mark.parametrize(
     "url", ["mqtt://broker.local:1883", "mqtt://192.168.1.5", "mqtt://[fe80::1]", "mqtt://localhost.example.org"]
 )
-def test_another_host_needs_encryption_or_a_word(url: str) -> None:
-    """One line that says why, and both ways to go on."""
+def test_unencrypted_connection_to_another_host(url: str) -> None:
+    """One line with the reason and both remedies."""
     with pytest.raises(ConfigError, match=r"not encrypted.*use mqtts://.*insecure = true") as caught:
         resolve_endpoint(MqttConfig(url=url))
     assert "\n" not in str(caught.value)
     assert resolve_endpoint(MqttConfig(url=url, insecure=True)).tls is None
 
 
-def test_a_command_line_has_the_same_rule_and_the_same_way_out() -> None:
-    """`edge events` and the desktop tools: refused in one line, until --insecure says that it is meant."""
+def test_unencrypted_connection_of_a_command() -> None:
+    """`edge events` and the desktop tools refuse it in one line unless --insecure is given."""
     words = [sys.executable, "-m", "edge", "events", "--broker", "mqtt://192.0.2.1:1883"]
     refused = subprocess.run(words, check=False, capture_output=True, text=True)
     assert refused.returncode == 2
@@ -506,10 +501,8 @@ def test_a_command_line_has_the_same_rule_and_the_same_way_out() -> None:
         ({"url": "mqtts://h", "cert_file": "{front.crt}", "key_file": "{locked.key}"}, r"key without a password"),
     ],
 )
-def test_a_table_that_contradicts_itself_is_a_clear_error(
-    site: Path, changes: dict[str, str | bool], complaint: str
-) -> None:
-    """Also a key with a password: nobody sits at a door's terminal to be asked for it."""
+def test_contradictory_table_is_a_clear_error(site: Path, changes: dict[str, str | bool], complaint: str) -> None:
+    """Also a key with a password, because no person is at the terminal of a door."""
     subprocess.run(
         ["openssl", "ec", "-aes256", "-passout", "pass:x", "-in", site / "front.key", "-out", site / "locked.key"],
         check=True,
@@ -524,7 +517,7 @@ def test_a_table_that_contradicts_itself_is_a_clear_error(
     assert "\n" not in str(caught.value)
 
 
-def test_keys_are_for_their_owner_and_never_overwritten(site: Path) -> None:
+def test_keys_are_private_and_never_overwritten(site: Path) -> None:
     before = {path: path.read_bytes() for path in site.glob("*.key")}
     for words in (("ca",), ("server", "localhost"), ("client", "front")):
         with pytest.raises(subprocess.CalledProcessError):
@@ -534,13 +527,13 @@ def test_keys_are_for_their_owner_and_never_overwritten(site: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "+", "#", "ca", "server", "", "..", "a b", "-x\ny"])
-def test_a_name_that_would_break_the_rules_gets_no_certificate(site: Path, name: str) -> None:
+def test_name_that_breaks_the_rules_gets_no_certificate(site: Path, name: str) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         make_keys(site, "client", name)
 
 
 def test_queue_of_an_absent_listener_is_bounded_in_bytes(tmp_path: Path) -> None:
-    """A stolen board that floods its topics cannot fill the broker's memory; the shipped limits, in small."""
+    """A stolen board that floods its topics cannot fill the memory of the broker; with smaller limits than shipped."""
     limits = [
         line for line in (SHIPPED / "threshold.conf").read_text().splitlines() if line.startswith(("max_", "memory_"))
     ]

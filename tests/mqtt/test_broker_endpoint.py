@@ -1,4 +1,4 @@
-"""The broker's address and login, as [mqtt] has them; the shipped broker's are in `test_broker_access.py`."""
+"""Address and login of the broker in [mqtt]; `test_broker_access.py` tests the shipped broker."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_address_with_its_default_port(url: str, host: str, port: int, text: str
     ],
 )
 def test_settings_that_cannot_work(changes: dict[str, str], complaint: str) -> None:
-    """A clear error, and a password is never printed."""
+    """One clear error without the password."""
     with pytest.raises(ConfigError, match=complaint) as caught:
         resolve_endpoint(MqttConfig(**changes))  # type: ignore[arg-type]
     assert "hunter2" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Connecting: the MQTT version that a broker speaks is found, and remembered where that is sure."""
+"""Detection of the MQTT version of a broker."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ from edge.mqtt.connection import connect
 
 @pytest.fixture
 def broker(stopped_broker: AnyBroker) -> AnyBroker:
-    """Not started: the tests say when."""
+    """A broker that is not started yet."""
     return stopped_broker
 
 
 @pytest.mark.parametrize(
     ("kind", "spoken"), [pytest.param("mosquitto", "5", marks=needs_mosquitto), ("embedded", "3.1.1")]
 )
-def test_the_best_version_that_the_broker_speaks_is_found_and_remembered(
-    tmp_path: Path, kind: str, spoken: str
-) -> None:
-    """Also when it answers version 5 with silence, as amqtt does when there is a last will."""
+def test_best_version_is_found_and_remembered(tmp_path: Path, kind: str, spoken: str) -> None:
+    """Also if the broker does not answer version 5, as amqtt with a last will."""
     will = (FRONT.topic_for(Channel.STATUS), b"gone")
     with make_broker(kind, tmp_path) as broker:
         connection, first = connect(MqttConfig(url=broker.url), client_id="x", will=will)
@@ -40,8 +38,8 @@ def test_the_best_version_that_the_broker_speaks_is_found_and_remembered(
     assert (connection.protocol, first) == (spoken, spoken)
 
 
-def test_a_broker_that_says_it_only_knows_3_1_1_is_asked_so_from_then_on() -> None:
-    """It answers version 5 with the old code 1, and 3.1.1 with a welcome."""
+def test_unsupported_version_is_remembered() -> None:
+    """The broker answers version 5 with the old code 1, and accepts 3.1.1."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         asked: list[int] = []
 
@@ -65,8 +63,8 @@ def test_a_broker_that_says_it_only_knows_3_1_1_is_asked_so_from_then_on() -> No
         assert asked == [5, 4, 4]
 
 
-def test_a_hang_up_is_no_proof_so_version_5_is_tried_first_again() -> None:
-    """A broker that is just going down must not cost the door message expiry for ever."""
+def test_closed_connection_keeps_version_5_first() -> None:
+    """A broker that is shutting down must not cost the door message expiry."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:

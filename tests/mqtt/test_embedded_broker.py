@@ -1,4 +1,4 @@
-"""The embedded broker: started, reachable, and gone when it is closed."""
+"""The embedded broker: start, connections, end."""
 
 from __future__ import annotations
 

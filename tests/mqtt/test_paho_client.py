@@ -1,4 +1,4 @@
-"""No connection gathers more than it asked for, whatever a broker sends on it."""
+"""Limits of received packets on every connection, against hostile brokers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ MAXIMUM_PACKET_SIZE = 0x27  # MQTT 5, 3.1.2.11.4
 
 
 class HostileBroker:
-    """Lets everybody in, grants every subscription, and sends something after its welcome.
+    """Accepts every client, grants every subscription, and then sends a given packet.
 
     Attributes:
-        connects: the packets with which clients said who they are.
-        cut: set when a client has hung up.
+        connects: CONNECT packets of clients.
+        cut: set when a client has closed its connection.
     """
 
     def __init__(self, protocol: str, sends: bytes) -> None:
@@ -82,7 +82,7 @@ class HostileBroker:
 
 
 def head_of(size: int) -> bytes:
-    """The beginning of a message of `size` bytes, QoS 0; the rest never comes."""
+    """The beginning of a message of `size` bytes, QoS 0; the rest is never sent."""
     length = bytearray()
     left = size
     while left or not length:
@@ -115,7 +115,7 @@ def mirror(config: MqttConfig, _: Path) -> Iterator[None]:
 
 
 def bare(config: MqttConfig, _: Path) -> Iterator[None]:
-    """Anything else, such as `edge check` and threshold sync: nobody has to think of a limit."""
+    """Other clients, such as `edge check` and threshold sync, have the default limit."""
     connection, _protocol = connect(config, client_id="anybody")
     with pytest.raises(BrokerError, match="sent a packet of 200000000 bytes, more than"):  # noqa: PT012
         for _round in range(3):
@@ -129,7 +129,7 @@ def bare(config: MqttConfig, _: Path) -> Iterator[None]:
 def test_oversized_packet_ends_every_kind_of_connection(
     use: Callable[[MqttConfig, Path], Iterator[None]], protocol: str, tmp_path: Path
 ) -> None:
-    """A door, a listener, a mirror and all others hang up on the length, before the 200 MB that it announces."""
+    """Every client closes the connection at the announced length, before it reads the 200 MB."""
     broker = HostileBroker(protocol, head_of(200_000_000))
     with contextlib.contextmanager(use)(broker.config, tmp_path), contextlib.closing(broker):
         assert broker.cut.wait(5.0), "the client waits for the rest"
@@ -140,22 +140,22 @@ def test_oversized_packet_ends_every_kind_of_connection(
 
 
 def test_messages_of_qos_2_end_the_connection(tmp_path: Path) -> None:
-    """Nobody asks for them, and a client has to hold each of them until the broker releases it, perhaps never."""
+    """No client subscribes with QoS 2, and each message would stay in memory until the broker releases it."""
     unreleased = b"".join(b"\x34\x05\x00\x01x" + number.to_bytes(2, "big") for number in range(1, 3))
     broker = HostileBroker("3.1.1", unreleased)
     with contextlib.contextmanager(publisher)(broker.config, tmp_path), contextlib.closing(broker):
         assert broker.cut.wait(5.0), "the client keeps them"
 
 
-def test_small_packet_over_3_1_1_does_no_harm(tmp_path: Path) -> None:
-    """Up to 64 KiB: the embedded broker sends a door what others have retained, and it must not hang up for that."""
+def test_small_packet_over_3_1_1_is_accepted(tmp_path: Path) -> None:
+    """Up to 64 KiB: the embedded broker sends retained messages of others to a door."""
     broker = HostileBroker("3.1.1", b"\x30\xff\xff\x02\x00\x01x" + b"\x00" * 49_148)
     with contextlib.contextmanager(publisher)(broker.config, tmp_path), contextlib.closing(broker):
         assert not broker.cut.wait(0.3)
 
 
 def test_door_announces_four_kibibytes(tmp_path: Path) -> None:
-    """To a broker of MQTT 5: no answer to a door is longer."""
+    """To an MQTT 5 broker; no answer to a door is longer."""
     broker = HostileBroker("5", b"")
     with contextlib.contextmanager(publisher)(broker.config, tmp_path), contextlib.closing(broker):
         wait_until(lambda: bool(broker.connects), "connected")
@@ -163,7 +163,7 @@ def test_door_announces_four_kibibytes(tmp_path: Path) -> None:
 
 
 def test_check_announces_a_limit() -> None:
-    """`edge check` logs in as anybody does."""
+    """`edge check` connects like every client."""
     broker = HostileBroker("5", b"")
     with contextlib.closing(broker):
         assert check_broker(broker.config).state is State.OK

@@ -1,4 +1,4 @@
-"""The publisher against real brokers: in order, at least once, never late, and honest about refusals."""
+"""The publisher with real brokers: order, at-least-once delivery, expiry and refusals."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ from edge.outbox.outbox import Outbox
 
 @pytest.fixture
 def broker(stopped_broker: AnyBroker) -> AnyBroker:
-    """Not started: the tests say when."""
+    """A broker that is not started yet."""
     return stopped_broker
 
 
@@ -67,7 +67,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 def test_events_arrive_in_order_and_once(broker: AnyBroker, outbox: Outbox) -> None:
-    """Those that waited and those that come while online, each with its number and the time of sending."""
+    """Waiting and new events, each with its number and its publication time."""
     broker.start()
     config = config_for(broker)
     with listen(config, Channel.EVENTS) as subscriber:
@@ -86,10 +86,8 @@ def test_events_arrive_in_order_and_once(broker: AnyBroker, outbox: Outbox) -> N
         assert until_now(subscriber, config) == []
 
 
-def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
-    broker: AnyBroker, outbox: Outbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The door runs and queues meanwhile, and says once that it cannot reach the broker."""
+def test_broker_absent_at_the_start(broker: AnyBroker, outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    """The door queues events meanwhile, logs once that the broker is unreachable, and sends all events later."""
     caplog.set_level(logging.INFO, logger="edge")
     with Relay(broker.port) as relay, a_door(config_for(broker, relay.port), outbox) as door:
         relay.close()
@@ -105,8 +103,8 @@ def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
     assert str(relay.port) in warnings[0]
 
 
-def test_a_killed_and_restarted_broker_loses_nothing(broker: AnyBroker, outbox: Outbox) -> None:
-    """The network breaks in the middle of a message, the broker dies, comes back: copies carry the same id."""
+def test_killed_and_restarted_broker_gets_every_event(broker: AnyBroker, outbox: Outbox) -> None:
+    """The network breaks within a message, and the broker is killed and restarted: copies have the same id."""
     broker.start()
     with Relay(broker.port) as relay, a_door(config_for(broker, relay.port), outbox) as door:
         with listen(config_for(broker), Channel.EVENTS) as subscriber:
@@ -132,8 +130,8 @@ def test_a_killed_and_restarted_broker_loses_nothing(broker: AnyBroker, outbox: 
     assert len({(record.id, record.seq) for record in records if isinstance(record, Event)}) == 150
 
 
-def test_an_event_leaves_the_outbox_only_when_the_broker_has_it(broker: AnyBroker, outbox: Outbox) -> None:
-    """Handing it to the network is not enough."""
+def test_event_leaves_the_outbox_after_acknowledgement(broker: AnyBroker, outbox: Outbox) -> None:
+    """Sending it is not enough."""
     broker.start()
     with Relay(broker.port) as relay, a_door(config_for(broker, relay.port), outbox) as door:
         door.online()
@@ -147,8 +145,8 @@ def test_an_event_leaves_the_outbox_only_when_the_broker_has_it(broker: AnyBroke
             assert ids(receive(subscriber, 1)) == [sent]
 
 
-def test_what_was_acknowledged_is_not_sent_again_after_a_restart(broker: AnyBroker, outbox: Outbox) -> None:
-    """A new publisher goes on where the last one stopped."""
+def test_acknowledged_events_are_not_sent_after_a_restart(broker: AnyBroker, outbox: Outbox) -> None:
+    """A new publisher continues after the last one."""
     broker.start()
     config = config_for(broker)
     fill(outbox, 30)
@@ -159,8 +157,8 @@ def test_what_was_acknowledged_is_not_sent_again_after_a_restart(broker: AnyBrok
         assert ids(receive(subscriber, 1)) == [sent]
 
 
-def test_closing_sends_what_waits_and_says_offline(broker: AnyBroker, outbox: Outbox) -> None:
-    """In bounded time, without the last will, and a second close does nothing."""
+def test_closing_sends_waiting_events_and_offline(broker: AnyBroker, outbox: Outbox) -> None:
+    """In bounded time, without the last will; a second close does nothing."""
     broker.start()
     config = config_for(broker)
     with listen(config, Channel.EVENTS, Channel.STATUS) as subscriber:
@@ -177,7 +175,7 @@ def test_closing_sends_what_waits_and_says_offline(broker: AnyBroker, outbox: Ou
 
 
 def test_status_is_retained(broker: AnyBroker, outbox: Outbox) -> None:
-    """Whoever comes later learns at once whether the door is online."""
+    """Later subscribers receive whether the door is online."""
     broker.start()
     config = config_for(broker)
     for expected, running in ((DoorConnection.ONLINE, True), (DoorConnection.OFFLINE, False)):
@@ -194,8 +192,8 @@ def test_status_is_retained(broker: AnyBroker, outbox: Outbox) -> None:
             assert (message.record.status, message.retained) == (expected, True)
 
 
-def test_the_last_will_says_offline_when_the_door_vanishes(broker: AnyBroker, outbox: Outbox) -> None:
-    """The broker sends it when the connection breaks without a goodbye."""
+def test_last_will_publishes_offline(broker: AnyBroker, outbox: Outbox) -> None:
+    """When the connection breaks without DISCONNECT."""
     broker.start()
     with (
         listen(config_for(broker), Channel.STATUS) as subscriber,
@@ -210,8 +208,8 @@ def test_the_last_will_says_offline_when_the_door_vanishes(broker: AnyBroker, ou
         assert (message.record.status, message.record.since) == (DoorConnection.OFFLINE, None)
 
 
-def test_a_fresh_opening_is_sent_and_not_retained(broker: AnyBroker, outbox: Outbox) -> None:
-    """A lock that listens gets it; one that comes later does not."""
+def test_fresh_opening_is_sent_and_not_retained(broker: AnyBroker, outbox: Outbox) -> None:
+    """A subscribed lock receives it; a later one does not."""
     broker.start()
     config = config_for(broker)
     opening = an_open_command()
@@ -225,8 +223,8 @@ def test_a_fresh_opening_is_sent_and_not_retained(broker: AnyBroker, outbox: Out
     assert door.expired == []
 
 
-def test_a_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbox) -> None:
-    """Older than the limit since capture: never sent."""
+def test_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbox) -> None:
+    """Older than the limit since the capture: never sent."""
     broker.start()
     config = config_for(broker)
     with listen(config, Channel.OPEN) as lock, a_door(config, outbox) as door:
@@ -240,8 +238,7 @@ def test_a_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbo
     assert reason is Reason.OPEN_TOO_OLD
 
 
-def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox: Outbox) -> None:
-    """It is not kept any longer."""
+def test_opening_without_a_broker_expires(outbox: Outbox) -> None:
     opening = an_open_command()
     config = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.2)
     with a_door(config, outbox) as door:
@@ -252,8 +249,8 @@ def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox:
     assert reason is Reason.OPEN_TOO_OLD
 
 
-def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, outbox: Outbox) -> None:
-    """The next attempt to connect would be a minute away, but somebody stands at the door."""
+def test_opening_shortens_the_wait_to_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
+    """The next attempt would be a minute away, but a visitor is in front of the door."""
     broker.start()
     config = config_for(broker)
     with listen(config, Channel.OPEN) as lock, Relay(broker.port) as relay:
@@ -269,15 +266,15 @@ def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, o
 
 
 def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
-    """However long that is away."""
+    """However far away it is."""
     with a_door(MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), outbox, backoff_s=(60.0, 60.0)) as door:
         wait_until(lambda: door.publisher.state.status is ConnectionStatus.UNREACHABLE, "tried once")
         door.publisher.close(timeout_s=DEADLINE_S)
     assert "did not end in time" not in caplog.text
 
 
-def test_an_open_command_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
-    """The network swallows it and breaks: the event comes late, the opening never, and that is reported."""
+def test_open_command_is_never_sent_twice(broker: AnyBroker, outbox: Outbox) -> None:
+    """The network swallows it and breaks: the event arrives late, the open command never, and an event reports that."""
     broker.start()
     config = config_for(broker)
     with (
@@ -299,8 +296,8 @@ def test_an_open_command_is_never_sent_again_after_a_reconnect(broker: AnyBroker
     assert [reason for _, reason in door.expired] == [Reason.CONNECTION_BROKE]
 
 
-def test_an_unacknowledged_opening_cuts_the_connection(broker: AnyBroker, outbox: Outbox) -> None:
-    """A stalled network could still deliver what TCP has in its buffers, so they are thrown away in time."""
+def test_unacknowledged_opening_cuts_the_connection(broker: AnyBroker, outbox: Outbox) -> None:
+    """A stalled network could deliver the buffers of TCP later, so they are discarded in time."""
     broker.start()
     config = config_for(broker)
     with (
@@ -319,8 +316,8 @@ def test_an_unacknowledged_opening_cuts_the_connection(broker: AnyBroker, outbox
 
 
 @needs_mosquitto
-def test_challenge_goes_out_while_nothing_else_does(tmp_path: Path, outbox: Outbox) -> None:
-    """The publisher sleeps for up to a second; what a visitor is asked wakes it, or it would come too late."""
+def test_challenge_wakes_an_idle_publisher(tmp_path: Path, outbox: Outbox) -> None:
+    """The publisher waits up to a second; a challenge must not be late."""
     with (
         Mosquitto(tmp_path) as broker,
         listen(config_for(broker), Channel.CHALLENGE) as screen,
@@ -347,8 +344,8 @@ def test_challenge_goes_out_while_nothing_else_does(tmp_path: Path, outbox: Outb
 
 @needs_mosquitto
 @pytest.mark.parametrize(("protocol", "reports"), [("5", 1), ("3.1.1", 0)])
-def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str, reports: int) -> None:
-    """A broker of MQTT 5 says so: it is reported, and stays a problem until a lock receives one; it has not expired."""
+def test_opening_without_a_subscriber(tmp_path: Path, outbox: Outbox, protocol: str, reports: int) -> None:
+    """An MQTT 5 broker reports it: it stays a problem until a lock receives an open command, and it has not expired."""
     unheard: list[OpenCommand] = []
     with Mosquitto(tmp_path) as broker:
         config = config_for(broker, protocol=protocol)
@@ -376,8 +373,8 @@ def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str
 
 
 @needs_mosquitto
-def test_the_broker_is_told_how_long_an_opening_keeps(tmp_path: Path, outbox: Outbox) -> None:
-    """With MQTT 5 the message carries what is left of its life, in whole seconds."""
+def test_opening_has_a_message_expiry(tmp_path: Path, outbox: Outbox) -> None:
+    """With MQTT 5, its remaining time in whole seconds."""
     with Mosquitto(tmp_path) as broker, a_door(config_for(broker), outbox) as door:
         lock = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         subscribed, got = threading.Event(), threading.Event()
@@ -403,10 +400,10 @@ def test_the_broker_is_told_how_long_an_opening_keeps(tmp_path: Path, outbox: Ou
 
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", ["5", "3.1.1", "auto"])
-def test_a_refused_login_never_counts_as_connected(
+def test_refused_login_never_counts_as_connected(
     tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture, protocol: str
 ) -> None:
-    """Said once, with address and user; when the password is put right, the door connects by itself."""
+    """Logged once with address and user; the door connects when the password is corrected."""
     users, password = tmp_path / "users", tmp_path / "password"
     subprocess.run([MOSQUITTO_PASSWD, "-b", "-c", str(users), "front", "right"], check=True)
     users.chmod(0o644)
@@ -433,8 +430,8 @@ def test_a_refused_login_never_counts_as_connected(
 
 
 @needs_mosquitto
-def test_a_broker_that_does_not_let_us_write_counts_as_refusing(tmp_path: Path, outbox: Outbox) -> None:
-    """The login is fine, the events are not taken: nothing leaves the outbox."""
+def test_refused_events_count_as_refused(tmp_path: Path, outbox: Outbox) -> None:
+    """The login is accepted, the events are not: they stay in the outbox."""
     rules = tmp_path / "acl"
     rules.write_text("topic write threshold/+/+/status\n")
     rules.chmod(0o644)
@@ -447,8 +444,8 @@ def test_a_broker_that_does_not_let_us_write_counts_as_refusing(tmp_path: Path, 
 
 
 @needs_mosquitto
-def test_a_broker_that_allows_one_message_under_way_gets_them_one_by_one(tmp_path: Path, outbox: Outbox) -> None:
-    """Its receive maximum is kept to, or it would hang up."""
+def test_broker_with_a_receive_maximum_of_one(tmp_path: Path, outbox: Outbox) -> None:
+    """Events are sent one by one, or the broker would end the connection."""
     with Mosquitto(tmp_path, conf="allow_anonymous true\nmax_inflight_messages 1\n") as broker:
         config = config_for(broker)
         sent = fill(outbox, 30)
@@ -461,8 +458,8 @@ def test_a_broker_that_allows_one_message_under_way_gets_them_one_by_one(tmp_pat
         assert door.expired == []
 
 
-def test_no_more_is_under_way_than_the_broker_allows(outbox: Outbox) -> None:
-    """A broker that allows two and acknowledges one only when nothing more comes never sees a third."""
+def test_receive_maximum_is_never_exceeded(outbox: Outbox) -> None:
+    """A broker that allows two and acknowledges one only after a pause never receives a third."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         most = 0
 
@@ -500,7 +497,7 @@ def test_no_more_is_under_way_than_the_broker_allows(outbox: Outbox) -> None:
 
 @pytest.mark.parametrize("receive_max", [1, 2, 4])
 def test_opening_overtakes_a_backlog(outbox: Outbox, receive_max: int) -> None:
-    """Where few messages may be under way, one place is kept for an opening that waits, and it does not expire."""
+    """With a small receive maximum one place stays free for an open command, which does not expire."""
     order: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -533,8 +530,8 @@ def test_opening_overtakes_a_backlog(outbox: Outbox, receive_max: int) -> None:
     assert door.expired == []
 
 
-def test_health_is_retained_and_the_newest_wins(broker: AnyBroker, outbox: Outbox) -> None:
-    """Whoever comes later sees the last report."""
+def test_latest_health_is_retained(broker: AnyBroker, outbox: Outbox) -> None:
+    """Later subscribers receive the last report."""
     broker.start()
     config = config_for(broker)
     with a_door(config, outbox) as door:
@@ -551,8 +548,8 @@ def test_health_is_retained_and_the_newest_wins(broker: AnyBroker, outbox: Outbo
 
 @needs_mosquitto
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
-    """A certificate of a known authority is accepted, any other refused with what to do."""
+def test_tls_is_verified(tmp_path: Path, outbox: Outbox) -> None:
+    """A certificate of a known authority is accepted, others are refused with a remedy."""
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
         [
@@ -586,14 +583,14 @@ def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
             connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
 
 
-def test_settings_that_cannot_work_are_a_clear_error_at_once(outbox: Outbox) -> None:
-    """When the publisher is made, not hours later in its thread."""
+def test_unusable_settings_are_an_error_at_construction(outbox: Outbox) -> None:
+    """Not later, in the thread."""
     with pytest.raises(ConfigError, match="not of the form"):
         Publisher(MqttConfig(url="mqtt://"), FRONT, outbox, on_open_expired=lambda *_: None)
 
 
 @needs_mosquitto
-def test_the_pipeline_never_waits_for_a_frozen_broker(tmp_path: Path, outbox: Outbox) -> None:
+def test_frozen_broker_delays_no_caller(tmp_path: Path, outbox: Outbox) -> None:
     """Appending, opening, reporting and closing stay quick while the broker does not answer."""
     with Mosquitto(tmp_path) as broker, a_door(config_for(broker), outbox) as door:
         door.online()

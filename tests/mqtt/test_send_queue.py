@@ -1,4 +1,4 @@
-"""What waits for the connection is sent while it is fresh, and the newest wins."""
+"""The queue of messages other than events: expiry, limits and replacement."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def a_snapshot(seq: int) -> Snapshot:
 
 
 def test_snapshot_waits_for_its_event() -> None:
-    """And is dropped when that is late."""
+    """It is dropped if the event is late."""
     queue = SendQueue()
     queue.add_snapshot(a_snapshot(5))
     assert queue.pop_snapshot(sent_seq=4, now_ns=0) is None
@@ -46,8 +46,8 @@ def test_snapshot_waits_for_its_event() -> None:
     assert queue.is_empty()
 
 
-def test_no_more_than_sixteen_snapshots_wait() -> None:
-    """Without a broker the oldest go."""
+def test_at_most_sixteen_snapshots_wait() -> None:
+    """Without a broker the oldest are dropped."""
     queue = SendQueue()
     for seq in range(100):
         queue.add_snapshot(a_snapshot(seq))
@@ -56,7 +56,7 @@ def test_no_more_than_sixteen_snapshots_wait() -> None:
 
 
 def test_expired_challenge_is_dropped() -> None:
-    """The next one is returned with its own time."""
+    """The next one is returned with its own expiry."""
     queue = SendQueue()
     queue.add_challenge(a_challenge(1), expires_ns=10)
     queue.add_challenge(a_challenge(2), expires_ns=11)
@@ -66,7 +66,7 @@ def test_expired_challenge_is_dropped() -> None:
     assert queue.is_empty()
 
 
-def test_no_more_than_sixteen_challenges_wait() -> None:
+def test_at_most_sixteen_challenges_wait() -> None:
     queue = SendQueue()
     for number in range(20):
         queue.add_challenge(a_challenge(number), expires_ns=10)
@@ -74,7 +74,7 @@ def test_no_more_than_sixteen_challenges_wait() -> None:
     assert [message.id for message, _ in waiting] == [str(number) for number in range(4, 20)]
 
 
-def test_newest_health_report_wins() -> None:
+def test_latest_health_report_replaces_others() -> None:
     queue = SendQueue()
     queue.set_health(a_report(1))
     queue.set_health(a_report(2))
@@ -82,8 +82,8 @@ def test_newest_health_report_wins() -> None:
     assert [queue.pop_health(), queue.pop_health()] == [a_report(2), None]
 
 
-def test_retained_payload_is_sent_once_a_connection() -> None:
-    """The newest of each topic; all of them again on the next connection."""
+def test_retained_payload_is_sent_once_per_connection() -> None:
+    """The latest of each topic; all of them again on the next connection."""
     queue = SendQueue()
     queue.set_retained("a", b"old")
     queue.set_retained("a", b"new")

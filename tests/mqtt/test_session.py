@@ -1,4 +1,4 @@
-"""A session over a scripted connection: what it sends and when, and what it makes of the broker's answers."""
+"""A session over a scripted connection: sent messages, their times, and answers of the broker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIFE_NS = 3 * NS
 
 
 class ScriptedClient:
-    """A connection whose broker does what the test says: one step of `script` at each `poll`."""
+    """A connection whose broker follows a script, one step at each `poll`."""
 
     protocol = "5"
 
@@ -83,7 +83,7 @@ class ScriptedClient:
 
 
 class Door:
-    """A session and everything around it; it is to stop when the script is over."""
+    """A session with its environment; it stops after the script."""
 
     def __init__(self, outbox: Outbox, receive_max: int = 65_535, discovery: DiscoveryMessage | None = None) -> None:
         self.clock = ManualClock()
@@ -118,7 +118,7 @@ class Door:
         return command
 
     def run(self, *script: Callable[[], None]) -> list[str]:
-        """Let the session run through the script; returns what was sent."""
+        """Run the session through the script; returns the sent messages."""
         self.client.script = [*script, self._stop]
         self._stop_ns: int | None = None
         with pytest.raises(SessionStopped):
@@ -134,8 +134,8 @@ def door(tmp_path: Path) -> Door:
     return Door(open_outbox(tmp_path))
 
 
-def test_open_behind_a_ping(door: Door) -> None:
-    """A frozen broker that finds the connection cut stops at the ping."""
+def test_open_after_a_ping(door: Door) -> None:
+    """A frozen broker whose connection was cut stops at the ping."""
     command = door.open()
     assert door.run(door.client.answer(1)) == ["ping", "open", "status"]
     assert decode(Channel.OPEN, door.client.payloads[1]) == command
@@ -144,7 +144,7 @@ def test_open_behind_a_ping(door: Door) -> None:
 
 
 def test_open_too_old_after_signing(door: Door) -> None:
-    """The time is looked at last, and the open is not sent."""
+    """The time is checked last, and the open command is not sent."""
     command = door.open()
     door.signing_s = LIFE_NS / NS
     assert door.run() == ["status"]
@@ -152,7 +152,7 @@ def test_open_too_old_after_signing(door: Door) -> None:
 
 
 def test_open_too_old_while_waiting_for_a_place(door: Door) -> None:
-    """The broker accepts one message; the open behind it expires unsent."""
+    """The broker accepts one message; the next open command expires unsent."""
     door.client.receive_max = 1
     first, second = door.open(), door.open(life_ns=NS)
     sent = door.run(lambda: door.clock.advance(1), door.client.answer(1))
@@ -161,7 +161,7 @@ def test_open_too_old_while_waiting_for_a_place(door: Door) -> None:
 
 
 def test_open_without_acknowledgement_cuts_the_connection(door: Door) -> None:
-    """After its time and a grace period, and not before."""
+    """After its expiry and a grace period, not before."""
     command = door.open()
     grace_s = (LIFE_NS + ACK_GRACE_NS) / NS
     door.client.script = [lambda: door.clock.advance(grace_s), lambda: door.clock.advance(1e-9)]
@@ -181,14 +181,14 @@ def test_wait_ends_with_the_grace_period(door: Door) -> None:
     assert door.client.waits_s[:2] == [1.0, pytest.approx(0.1)]
 
 
-def test_open_that_nobody_hears(door: Door) -> None:
+def test_open_without_a_subscriber(door: Door) -> None:
     command = door.open()
     door.run(door.client.answer(1, unheard=True))
     assert door.arrived == [(command.id, True)]
 
 
 def test_open_refused_by_the_broker(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    """It is reported, and the connection goes on."""
+    """It is reported, and the connection continues."""
     command = door.open()
     door.run(door.client.answer(1, refusal="not authorised"))
     assert door.expired == [(command.id, Reason.BROKER_REFUSED_OPEN)]
@@ -196,7 +196,7 @@ def test_open_refused_by_the_broker(door: Door, caplog: pytest.LogCaptureFixture
     assert "check its access rules" in caplog.text
 
 
-def test_open_broken_off_while_it_is_sent(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_breaks_while_an_open_is_sent(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     def publish(*_arguments: object, **_named: object) -> int:
         raise BrokerError("lost")
 
@@ -208,7 +208,7 @@ def test_open_broken_off_while_it_is_sent(door: Door, monkeypatch: pytest.Monkey
 
 
 def test_refused_event_ends_the_session(door: Door) -> None:
-    """Those before it are delivered; it stays in the outbox."""
+    """Earlier events are delivered; the refused one stays in the outbox."""
     for text in "abc":
         door.outbox.append(an_event(text))
     door.client.script = [lambda: (door.client.answer(1)(), door.client.answer(2, refusal="quota")())]  # type: ignore[list-item]
@@ -218,7 +218,7 @@ def test_refused_event_ends_the_session(door: Door) -> None:
 
 
 def test_events_are_delivered_up_to_the_first_gap(door: Door) -> None:
-    """An acknowledgement that overtakes another delivers nothing yet."""
+    """An early acknowledgement of a later event delivers nothing yet."""
     for text in "abc":
         door.outbox.append(an_event(text))
     depths: list[int] = []
@@ -232,7 +232,7 @@ def test_events_are_delivered_up_to_the_first_gap(door: Door) -> None:
 
 @pytest.mark.parametrize(("receive_max", "first"), [(1, 1), (RESERVED_IN_FLIGHT + 2, 2), (65_535, MAX_IN_FLIGHT)])
 def test_window_of_events(tmp_path: Path, receive_max: int, first: int) -> None:
-    """Places stay free for opens and status, where the broker accepts more than one message."""
+    """Places stay free for open commands and status if the broker accepts more than one message."""
     door = Door(open_outbox(tmp_path), receive_max)
     for number in range(MAX_IN_FLIGHT + 5):
         door.outbox.append(an_event(str(number)))
@@ -240,7 +240,7 @@ def test_window_of_events(tmp_path: Path, receive_max: int, first: int) -> None:
 
 
 def test_place_for_a_waiting_open(door: Door) -> None:
-    """With a broker that accepts one message, no event goes before the open."""
+    """If the broker accepts one message, no event is sent before the open command."""
     door.client.receive_max = 1
     door.outbox.append(an_event())
     door.open()
@@ -248,7 +248,7 @@ def test_place_for_a_waiting_open(door: Door) -> None:
 
 
 def test_snapshot_after_its_event(door: Door) -> None:
-    """It neither overtakes the event nor uses a congested network."""
+    """It never overtakes the event and does not use a congested network."""
     event = an_event()
     door.queue.add_snapshot(Snapshot(event.id, 1, b"jpeg", door.clock.monotonic_ns() + LIFE_NS))
     door.client.congested = True
@@ -263,7 +263,7 @@ def test_snapshot_after_its_event(door: Door) -> None:
 
 
 def test_health_waits_for_the_network(door: Door) -> None:
-    """A report made while the network is congested is dropped: the next one is newer."""
+    """A report made while the network is congested is dropped, because the next one is newer."""
     door.client.congested = True
     door.queue.set_health(a_report(1))
     assert door.run() == ["status"]
@@ -276,7 +276,7 @@ def test_online_first_then_retained_payloads(door: Door) -> None:
 
 
 def test_home_assistant_birth_repeats_retained_payloads(tmp_path: Path) -> None:
-    """After the jitter, once; the wait ends with it."""
+    """Once, after the jitter, which ends the wait."""
     topic = "homeassistant/device/front/config"
     door = Door(open_outbox(tmp_path), discovery=DiscoveryMessage(topic, b"{}", "homeassistant/status", (0.5, 0.5)))
     door.queue.set_retained(topic, b"{}")
@@ -288,7 +288,7 @@ def test_home_assistant_birth_repeats_retained_payloads(tmp_path: Path) -> None:
 
 
 def test_stop_when_everything_is_sent(door: Door) -> None:
-    """Closing does not use the time that it has."""
+    """Before the deadline."""
     door.outbox.append(an_event())
     stop_ns = door.clock.monotonic_ns() + 60 * NS
     door.client.script = [door.client.answer(1), door.client.answer(2)]
@@ -300,7 +300,7 @@ def test_stop_when_everything_is_sent(door: Door) -> None:
 
 
 def test_stop_at_the_deadline(door: Door) -> None:
-    """Offline is published while there is still time, though an event is not acknowledged."""
+    """Offline is published in time, although an event is not acknowledged."""
     door.outbox.append(an_event())
     stop_ns = door.clock.monotonic_ns() + 3 * NS
     door.client.script = [lambda: door.clock.advance(2.1), lambda: door.clock.advance(0.5)]
@@ -312,7 +312,7 @@ def test_stop_at_the_deadline(door: Door) -> None:
     assert door.outbox.depth() == 1
 
 
-def test_unreadable_outbox_does_not_hold_up_opens(door: Door) -> None:
+def test_unreadable_outbox_does_not_delay_opens(door: Door) -> None:
     door.outbox.close()
     command = door.open()
     assert door.run(door.client.answer(1)) == ["ping", "open", "status"]

@@ -1,4 +1,4 @@
-"""Listening to doors: everything valid comes in, nothing invalid stops it, and trouble is plain."""
+"""The subscriber: valid and invalid messages, ends of the connection, and errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from edge.mqtt.subscriber import Message, Subscriber
 
 
 def say(config: MqttConfig, *messages: tuple[str, bytes]) -> None:
-    """Publish, and return when the broker has it all."""
+    """Publish, and return when the broker has acknowledged everything."""
     connection, _ = connect(config, client_id="speaker")
     waiting = {connection.publish(topic, payload, qos=1) for topic, payload in messages}
     while waiting:
@@ -41,8 +41,8 @@ def say(config: MqttConfig, *messages: tuple[str, bytes]) -> None:
     connection.close()
 
 
-def test_malformed_messages_are_reported_and_do_not_stop_it(broker: AnyBroker) -> None:
-    """Whatever somebody publishes on a door's topics."""
+def test_malformed_messages_are_reported(broker: AnyBroker) -> None:
+    """They do not end the subscription."""
     config = config_for(broker)
     events = Topics("home", "front").topic_for(Channel.EVENTS)
     event = an_event()
@@ -55,8 +55,8 @@ def test_malformed_messages_are_reported_and_do_not_stop_it(broker: AnyBroker) -
     assert (third.topic, third.door, third.channel) == (events, Topics("home", "front"), Channel.EVENTS)
 
 
-def test_only_the_doors_and_channels_asked_for_come_in(broker: AnyBroker) -> None:
-    """One site, any door, events alone."""
+def test_only_subscribed_doors_and_channels(broker: AnyBroker) -> None:
+    """One site, any door, events only."""
     config = config_for(broker)
     topics = [Topics(site, door).topic_for(channel) for site in "ab" for door in "xy" for channel in Channel]
     with Subscriber(config, Topics("a", "+"), [Channel.EVENTS]) as subscriber:
@@ -66,8 +66,8 @@ def test_only_the_doors_and_channels_asked_for_come_in(broker: AnyBroker) -> Non
 
 
 @needs_mosquitto
-def test_everything_that_a_dying_broker_has_sent_is_given_before_the_error(tmp_path: Path) -> None:
-    """Also what came in the same moment as the end."""
+def test_received_messages_before_the_error(tmp_path: Path) -> None:
+    """Also those that arrived together with the end of the connection."""
     with Mosquitto(tmp_path) as broker:
         config = config_for(broker)
         with Subscriber(config, qos=0) as subscriber:
@@ -79,14 +79,13 @@ def test_everything_that_a_dying_broker_has_sent_is_given_before_the_error(tmp_p
     assert len(heard) == 50
 
 
-def test_listening_ends_at_its_deadline(broker: AnyBroker) -> None:
-    """Even if nothing comes."""
+def test_deadline_without_messages(broker: AnyBroker) -> None:
     with Subscriber(config_for(broker)) as subscriber:
         assert list(subscriber.messages(0.05)) == []
 
 
-def test_listening_ends_when_another_thread_says_so(broker: AnyBroker) -> None:
-    """At once, not at the next message."""
+def test_stop_from_another_thread(broker: AnyBroker) -> None:
+    """Immediately, not at the next message."""
     with Subscriber(config_for(broker)) as subscriber:
         timer = threading.Timer(0.05, subscriber.stop)
         timer.start()
@@ -94,8 +93,7 @@ def test_listening_ends_when_another_thread_says_so(broker: AnyBroker) -> None:
         timer.join()
 
 
-def test_a_broker_that_goes_away_ends_it_with_a_clear_error(broker: AnyBroker) -> None:
-    """Not with silence."""
+def test_broker_that_stops_is_a_clear_error(broker: AnyBroker) -> None:
     with Subscriber(config_for(broker)) as subscriber:
         broker.close()
         with pytest.raises(BrokerError, match=r"lost|ended the connection"):
@@ -103,7 +101,7 @@ def test_a_broker_that_goes_away_ends_it_with_a_clear_error(broker: AnyBroker) -
 
 
 def test_no_broker_is_a_clear_error() -> None:
-    """It names the address."""
+    """It contains the address."""
     port = free_port()
     with (
         pytest.raises(BrokerError, match=rf"127\.0\.0\.1:{port}: cannot be reached .*is the broker running"),
@@ -114,8 +112,8 @@ def test_no_broker_is_a_clear_error() -> None:
 
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", ["5", "3.1.1", "auto"])
-def test_a_refused_login_is_a_clear_error(tmp_path: Path, protocol: str) -> None:
-    """Whatever version is spoken."""
+def test_refused_login_is_a_clear_error(tmp_path: Path, protocol: str) -> None:
+    """In every MQTT version."""
     with (
         Mosquitto(tmp_path, conf="allow_anonymous false\n") as broker,
         pytest.raises(BrokerRefusedError, match=r"without a user name.*password_file"),
@@ -124,8 +122,8 @@ def test_a_refused_login_is_a_clear_error(tmp_path: Path, protocol: str) -> None
         pass
 
 
-def test_topics_that_may_not_be_read_are_a_clear_error() -> None:
-    """A subscription that was not granted must not look like a quiet door."""
+def test_refused_subscription_is_a_clear_error() -> None:
+    """It must not look like a quiet door."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -149,8 +147,8 @@ def test_topics_that_may_not_be_read_are_a_clear_error() -> None:
 
 
 @needs_mosquitto
-def test_events_command_with_a_login_of_its_own(tmp_path: Path) -> None:
-    """`edge events` logs in by options, and says which ones where the broker refuses."""
+def test_events_command_with_login_options(tmp_path: Path) -> None:
+    """`edge events` logs in by options, and an error of the broker names them."""
     subprocess.run(
         [MOSQUITTO_PASSWD, "-b", "-c", tmp_path / "users", "desk", "open sesame"], check=True, capture_output=True
     )
@@ -164,13 +162,13 @@ def test_events_command_with_a_login_of_its_own(tmp_path: Path) -> None:
         login = ["--username", "desk", "--password-file", str(secret)]
         with subprocess.Popen([*command, *login], stdout=subprocess.PIPE, text=True) as process:
             config = MqttConfig(url=broker.url, username="desk", password_file=str(secret))
-            wait_until(lambda: _heard(process, config), "the event is heard")
+            wait_until(lambda: _heard(process, config), "the event is received")
             process.terminate()
             assert process.wait(DEADLINE_S) == 0
 
 
 def _heard(process: subprocess.Popen[str], config: MqttConfig) -> bool:
-    """Publish an event, and see whether the command prints one; it may not have subscribed yet."""
+    """Publish an event, and return whether the command prints it; it may not have subscribed yet."""
     say(config, (Topics("home", "front").topic_for(Channel.EVENTS), encode(an_event())))
     assert process.stdout is not None
     return bool(select.select([process.stdout], [], [], 0.2)[0])

@@ -1,4 +1,4 @@
-"""The file under the outbox: all or nothing, on disk, and plain about what is wrong with it."""
+"""SQLite file of the outbox: transactions, durability and errors."""
 
 from __future__ import annotations
 
@@ -23,28 +23,27 @@ from edge.outbox.database import DiskError, EventDatabase, insert
 from edge.outbox.outbox import Outbox
 
 
-def test_a_missing_folder_is_made(tmp_path: Path) -> None:
-    """A fresh machine has none."""
+def test_missing_folder_is_created(tmp_path: Path) -> None:
     with open_outbox(tmp_path / "var" / "lib") as outbox:
         assert outbox.append(an_event()) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
-    """Here a file is in the way."""
+def test_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    """A file has its name."""
     (tmp_path / "var").write_text("")
     with pytest.raises(OutboxError, match=r"var.*cannot create the folder"):
         open_outbox(tmp_path / "var" / "lib")
 
 
-def test_a_folder_in_the_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
-    """SQLite alone would say "unable to open database file"."""
+def test_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
+    """SQLite alone reports "unable to open database file"."""
     (tmp_path / "outbox.db").mkdir()
     with pytest.raises(OutboxError, match=r"outbox\.db.*cannot be opened.*folder or device"):
         open_outbox(tmp_path)
 
 
-def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
-    """A wrong path must not fill somebody else's file."""
+def test_database_of_another_program_is_rejected(tmp_path: Path) -> None:
+    """A wrong path must not change another program's file."""
     db = sqlite3.connect(tmp_path / "outbox.db")
     db.execute("CREATE TABLE mine (x)")
     db.close()
@@ -52,8 +51,8 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
         open_outbox(tmp_path)
 
 
-def test_the_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    """After a downgrade nobody guesses at the layout."""
+def test_file_of_a_newer_version_is_rejected(tmp_path: Path) -> None:
+    """As after a downgrade."""
     open_outbox(tmp_path).close()
     db = sqlite3.connect(tmp_path / "outbox.db")
     db.execute("PRAGMA user_version = 99")
@@ -62,8 +61,8 @@ def test_the_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         open_outbox(tmp_path)
 
 
-def test_a_second_door_on_the_same_file_is_refused(tmp_path: Path) -> None:
-    """Both would send everything."""
+def test_second_door_on_the_same_file_is_rejected(tmp_path: Path) -> None:
+    """Both would send every event."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path; from support.outboxes import open_outbox\n"
@@ -94,8 +93,8 @@ def test_settings_of_the_connection(tmp_path: Path) -> None:
     }
 
 
-def test_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
-    """And the next one works."""
+def test_failed_transaction_changes_nothing(tmp_path: Path) -> None:
+    """The next one works."""
     store = EventDatabase(tmp_path / "outbox.db")
     with contextlib.suppress(ZeroDivisionError), store.transaction("written") as db:
         insert(db, b"half", None)
@@ -108,15 +107,15 @@ def test_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_link_to_nowhere_in_place_of_the_file(tmp_path: Path) -> None:
-    """The path is wrong and not the disk, so that the door does not wait for it."""
+    """The path is wrong, not the disk, so the door does not wait."""
     (tmp_path / "outbox.db").symlink_to(tmp_path / "missing" / "outbox.db")
     with pytest.raises(OutboxError, match="check that the folder is writable") as caught:
         open_outbox(tmp_path)
     assert not isinstance(caught.value, DiskError)
 
 
-def test_a_store_of_the_first_layout_is_read_on(tmp_path: Path) -> None:
-    """An update of the program loses nothing."""
+def test_store_of_the_first_layout_is_migrated(tmp_path: Path) -> None:
+    """An update keeps all events."""
     with open_outbox(tmp_path) as outbox:
         outbox.append(an_event("old"))
     db = sqlite3.connect(tmp_path / "outbox.db")
@@ -143,7 +142,7 @@ def test_event_stored_with_a_free_text_reason_is_still_sent(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_device_in_the_place_of_the_file_is_a_clear_error() -> None:
+def test_device_in_the_place_of_the_file() -> None:
     """Not a traceback of sqlite3."""
     with pytest.raises(OutboxError, match="/dev/full"):
         Outbox(Path("/dev/full"), OutboxConfig(), announce=announce)

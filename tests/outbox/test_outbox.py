@@ -1,4 +1,4 @@
-"""The outbox: on disk before anyone is told, in order, bounded, and nothing lost without a word."""
+"""The outbox: durable before `append` returns, in order, bounded, with every loss reported."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from edge.core.errors import OutboxError
 from edge.events.schema import EventKind
 
 
-def test_events_come_back_in_order_with_their_numbers(tmp_path: Path) -> None:
-    """What went in comes out, oldest first, numbered from 1."""
+def test_events_in_order_with_their_numbers(tmp_path: Path) -> None:
+    """Oldest first, numbered from 1."""
     with open_outbox(tmp_path) as outbox:
         events = [an_event(text) for text in "abc"]
         assert [outbox.append(event) for event in events] == [1, 2, 3]
@@ -36,8 +36,8 @@ def test_events_come_back_in_order_with_their_numbers(tmp_path: Path) -> None:
         assert outbox.depth() == 3
 
 
-def test_an_acknowledged_event_is_not_pending_any_more(tmp_path: Path) -> None:
-    """Acknowledging covers everything up to that number, and going back does nothing."""
+def test_acknowledged_event_is_not_pending(tmp_path: Path) -> None:
+    """An acknowledgement covers all events up to its number; a lower number changes nothing."""
     with open_outbox(tmp_path) as outbox:
         for text in "abc":
             outbox.append(an_event(text))
@@ -46,8 +46,8 @@ def test_an_acknowledged_event_is_not_pending_any_more(tmp_path: Path) -> None:
         assert (details(outbox), outbox.depth(), outbox.acknowledged_seq()) == (["c"], 1, 2)
 
 
-def test_everything_survives_reopening(tmp_path: Path) -> None:
-    """Pending events, what was acknowledged, and the depth."""
+def test_state_survives_reopening(tmp_path: Path) -> None:
+    """Pending events, acknowledged number and depth."""
     with open_outbox(tmp_path) as outbox:
         for text in "abc":
             outbox.append(an_event(text))
@@ -56,8 +56,8 @@ def test_everything_survives_reopening(tmp_path: Path) -> None:
         assert (details(outbox), outbox.depth(), outbox.acknowledged_seq()) == (["b", "c"], 2, 1)
 
 
-def test_an_event_survives_the_process_being_killed(tmp_path: Path) -> None:
-    """When `append` has returned, the event is on disk."""
+def test_event_survives_a_killed_process(tmp_path: Path) -> None:
+    """The event is on disk when `append` has returned."""
     script = (
         "import os, signal, sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path; from support.mqtt_brokers import an_event\n"
@@ -71,8 +71,8 @@ def test_an_event_survives_the_process_being_killed(tmp_path: Path) -> None:
         assert details(outbox) == ["kept"]
 
 
-def test_numbers_go_on_rising_when_nothing_is_left(tmp_path: Path) -> None:
-    """Even if every row is gone and the program was restarted."""
+def test_numbers_rise_in_an_empty_store(tmp_path: Path) -> None:
+    """Also after all rows were deleted and the program restarted."""
     for expected in (1, 2, 3):
         with open_outbox(tmp_path, keep_delivered=0) as outbox:
             seq = outbox.append(an_event())
@@ -81,8 +81,8 @@ def test_numbers_go_on_rising_when_nothing_is_left(tmp_path: Path) -> None:
             assert outbox.recent() == []
 
 
-def test_only_the_latest_sent_events_are_kept(tmp_path: Path) -> None:
-    """`keep_delivered` of them, and whatever is not sent."""
+def test_only_the_latest_delivered_events_are_kept(tmp_path: Path) -> None:
+    """`keep_delivered` of them, and all undelivered ones."""
     with open_outbox(tmp_path, keep_delivered=2) as outbox:
         for text in "abcdef":
             outbox.append(an_event(text))
@@ -90,8 +90,8 @@ def test_only_the_latest_sent_events_are_kept(tmp_path: Path) -> None:
         assert [event.detail for event in outbox.recent()] == ["f", "e", "d", "c"]
 
 
-def test_beyond_the_bound_the_oldest_go_and_one_event_says_how_many(tmp_path: Path) -> None:
-    """Said once the broker is back, also after a restart in between."""
+def test_oldest_events_beyond_the_limit_are_dropped(tmp_path: Path) -> None:
+    """One event reports their number once the broker is back, also after a restart."""
     with open_outbox(tmp_path, max_events=3) as outbox:
         for text in "abcde":
             outbox.append(an_event(text))
@@ -105,8 +105,8 @@ def test_beyond_the_bound_the_oldest_go_and_one_event_says_how_many(tmp_path: Pa
         assert (outbox.depth(), outbox.dropped()) == (1, 0)
 
 
-def test_an_announcement_that_is_dropped_itself_hands_on_its_number(tmp_path: Path) -> None:
-    """Two outages in a row: the second announcement counts the first one's losses too."""
+def test_dropped_announcement_keeps_its_count(tmp_path: Path) -> None:
+    """Two outages in a row: the second announcement includes the losses of the first."""
     with open_outbox(tmp_path, max_events=2) as outbox:
         for text in "abcd":
             outbox.append(an_event(text))
@@ -129,8 +129,8 @@ def test_reported_loss_is_not_reported_again_after_a_restart(tmp_path: Path) -> 
         assert outbox.pending() == []
 
 
-def test_what_not_even_the_memory_holds_is_counted(tmp_path: Path) -> None:
-    """The oldest of the events in memory go, and an event says how many."""
+def test_events_beyond_the_memory_limit_are_counted(tmp_path: Path) -> None:
+    """The oldest events in memory are dropped, and an event reports their number."""
     with open_outbox(tmp_path, max_unsaved=60) as outbox:
         outbox.append(an_event("before"))
         with no_writing():
@@ -152,7 +152,7 @@ def test_what_not_even_the_memory_holds_is_counted(tmp_path: Path) -> None:
 
 
 def test_acknowledgement_on_a_failing_disk_is_stored_later(tmp_path: Path) -> None:
-    """`maintain` does it, and clears the problem."""
+    """By `maintain`, which also clears the problem."""
     with open_outbox(tmp_path) as outbox:
         outbox.append(an_event())
         with no_writing(), pytest.raises(OutboxError):
@@ -163,7 +163,7 @@ def test_acknowledgement_on_a_failing_disk_is_stored_later(tmp_path: Path) -> No
 
 
 def test_events_lost_at_the_end_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The disk failed until the door was stopped."""
+    """The disk fails until the door stops."""
     with open_outbox(tmp_path) as outbox, no_writing():
         with pytest.raises(OutboxError):
             outbox.append(an_event())
@@ -172,16 +172,16 @@ def test_events_lost_at_the_end_are_logged(tmp_path: Path, caplog: pytest.LogCap
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
 
 
-def test_sent_events_do_not_count_against_the_bound(tmp_path: Path) -> None:
-    """Only those that wait do."""
+def test_delivered_events_do_not_count_for_the_limit(tmp_path: Path) -> None:
+    """Only waiting events count."""
     with open_outbox(tmp_path, max_events=2, keep_delivered=10) as outbox:
         for text in "abcdef":
             outbox.acknowledge(outbox.append(an_event(text)))
         assert outbox.dropped() == 0
 
 
-def test_one_thread_appends_while_another_drains(tmp_path: Path) -> None:
-    """Nothing is lost, doubled or out of order."""
+def test_concurrent_append_and_drain(tmp_path: Path) -> None:
+    """All events arrive once and in order."""
     seen: list[int] = []
     done = threading.Event()
 
@@ -201,8 +201,8 @@ def test_one_thread_appends_while_another_drains(tmp_path: Path) -> None:
     assert seen == list(range(1, 151))
 
 
-def test_the_listener_hears_of_an_event_when_it_is_there(tmp_path: Path) -> None:
-    """Told only after the event can be read back."""
+def test_listener_is_called_after_storing(tmp_path: Path) -> None:
+    """The event can be read in the call."""
     with open_outbox(tmp_path) as outbox:
         heard: list[list[str | None]] = []
         outbox.on_append(lambda: heard.append(details(outbox)))
@@ -212,7 +212,7 @@ def test_the_listener_hears_of_an_event_when_it_is_there(tmp_path: Path) -> None
         assert heard == [["a"]]
 
 
-def test_an_event_that_cannot_be_read_does_not_block_the_others(tmp_path: Path) -> None:
+def test_unreadable_event_does_not_block_others(tmp_path: Path) -> None:
     """It is dropped, counted and announced."""
     with open_outbox(tmp_path) as outbox:
         for text in "abc":
@@ -236,10 +236,8 @@ def test_sweep_that_drops_nothing_warns_of_nothing(tmp_path: Path, caplog: pytes
     assert caplog.records == []
 
 
-def test_what_waits_for_too_long_is_dropped_counted_and_announced(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The oldest only; the log says so once."""
+def test_events_that_wait_too_long_are_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The oldest only; they are counted, announced and logged once."""
     clock = ManualClock()
     with open_outbox(tmp_path, max_age_days=2, clock=clock) as outbox:
         for text in "ab":
@@ -262,7 +260,7 @@ def test_what_waits_for_too_long_is_dropped_counted_and_announced(
 
 
 def test_age_is_examined_once_an_hour(tmp_path: Path) -> None:
-    """Examining it with every frame would cost too much."""
+    """Examination at every frame would cost too much."""
     clock = ManualClock()
     with open_outbox(tmp_path, max_age_days=1, clock=clock) as outbox:
         outbox.append(an_event())
@@ -276,8 +274,8 @@ def test_age_is_examined_once_an_hour(tmp_path: Path) -> None:
         assert outbox.depth() == 0
 
 
-def test_nothing_ages_before_the_clock_is_set(tmp_path: Path) -> None:
-    """A clock of 1970 that jumps to today makes no event old; those made before it go with the next that is old."""
+def test_events_do_not_age_before_the_clock_is_set(tmp_path: Path) -> None:
+    """A clock that jumps from 1970 to today makes no event old; events without a time expire with the next old one."""
     clock = ManualClock(unix_s=600, synced=False)
     with open_outbox(tmp_path, max_age_days=2, clock=clock) as outbox:
         outbox.append(an_event("before the clock was set"))
@@ -294,8 +292,8 @@ def test_nothing_ages_before_the_clock_is_set(tmp_path: Path) -> None:
             assert outbox.depth() == left
 
 
-def test_trusted_clock_with_an_empty_battery_ages_nothing(tmp_path: Path) -> None:
-    """It counts as set, but shows a time before there were doors."""
+def test_trusted_clock_before_2020(tmp_path: Path) -> None:
+    """It counts as set, but shows a time before the first door."""
     clock = ManualClock(unix_s=1_500_000_000)
     with open_outbox(tmp_path, max_age_days=1, clock=clock) as outbox:
         outbox.append(an_event())
@@ -305,8 +303,8 @@ def test_trusted_clock_with_an_empty_battery_ages_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("step_s", [-1000 * DAY_S, 3650 * DAY_S])
-def test_a_clock_that_was_wrong_for_a_while_does_not_keep_others_from_ageing(tmp_path: Path, step_s: float) -> None:
-    """One event was stamped years off."""
+def test_wrong_timestamp_does_not_stop_ageing(tmp_path: Path, step_s: float) -> None:
+    """One event has a time that is years off."""
     clock = ManualClock()
     with open_outbox(tmp_path, max_age_days=2, clock=clock) as outbox:
         clock.step_wall(step_s)
@@ -319,8 +317,8 @@ def test_a_clock_that_was_wrong_for_a_while_does_not_keep_others_from_ageing(tmp
         assert (outbox.depth(), outbox.dropped()) == (0, 2)
 
 
-def test_records_are_kept_for_as_long_as_was_said_and_then_are_nowhere(tmp_path: Path) -> None:
-    """Not in the database, not in its log, not in what was moved aside: every byte of the folder is looked at."""
+def test_expired_records_leave_no_trace(tmp_path: Path) -> None:
+    """Not in the database, its log or the damaged copy: every byte of the folder is checked."""
     clock = ManualClock()
     with open_outbox(tmp_path, keep_delivered=1000, keep_delivered_days=7, clock=clock) as outbox:
         for number in range(200):
@@ -341,7 +339,7 @@ def test_records_are_kept_for_as_long_as_was_said_and_then_are_nowhere(tmp_path:
 
 
 def test_single_delivered_event_is_deleted_in_time(tmp_path: Path) -> None:
-    """Also the first of all, while later ones still wait."""
+    """Also the very first event, while later ones wait."""
     clock = ManualClock()
     with open_outbox(tmp_path, keep_delivered_days=1, clock=clock) as outbox:
         outbox.acknowledge(outbox.append(an_event("old")))
@@ -353,7 +351,7 @@ def test_single_delivered_event_is_deleted_in_time(tmp_path: Path) -> None:
 
 
 def test_delivered_events_beyond_the_limit_leave_no_trace(tmp_path: Path) -> None:
-    """SQLite overwrites what it deletes; without that names would remain in free pages."""
+    """SQLite overwrites deleted rows; otherwise names would remain in free pages."""
     with open_outbox(tmp_path, keep_delivered=0) as outbox:
         for number in range(200):
             outbox.append(an_event(f"Ada Lovelace {number}"))
@@ -365,8 +363,8 @@ def traces(folder: Path, what: bytes) -> int:
     return sum(file.read_bytes().count(what) for file in folder.iterdir())
 
 
-def test_closing_twice_is_fine_and_using_it_afterwards_is_a_clear_error(tmp_path: Path) -> None:
-    """Whoever closes last need not know who closed first."""
+def test_closing_twice_and_use_after_closing(tmp_path: Path) -> None:
+    """The first is allowed, the second is a clear error."""
     outbox = open_outbox(tmp_path)
     outbox.close()
     outbox.close()

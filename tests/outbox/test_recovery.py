@@ -1,4 +1,4 @@
-"""The event store outlives damage and failing disks, and its numbers always rise."""
+"""Recovery of the event store from damage and failing disks, with numbers that only rise."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from edge.outbox.recovery import SequenceFloor
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_moved_aside_and_the_door_goes_on(
+def test_damaged_file_is_replaced(
     tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Said in an event and once in the log; numbers go on above all that were in use; nothing is thrown away."""
+    """One event and one log line report it, numbers continue above all earlier ones, and the old file is kept."""
     with open_outbox(tmp_path, keep_delivered=1000) as outbox:
         for number in range(100):
             outbox.append(an_event(str(number) + "x" * 300))
@@ -55,8 +55,8 @@ def test_a_damaged_file_is_moved_aside_and_the_door_goes_on(
         assert outbox.append(an_event()) == seq + 1
 
 
-def test_damaged_file_on_a_full_disk_is_replaced_once_there_is_room(tmp_path: Path) -> None:
-    """Until then `trouble` says both, the damage and why nothing is done about it."""
+def test_damaged_file_on_a_full_disk_is_replaced_later(tmp_path: Path) -> None:
+    """Until then `problem` names the damage and the full disk."""
     with a_disk(tmp_path / "disk", 4) as disk:
         with open_outbox(disk.folder) as outbox:
             for number in range(50):
@@ -73,8 +73,8 @@ def test_damaged_file_on_a_full_disk_is_replaced_once_there_is_room(tmp_path: Pa
 
 
 @pytest.mark.parametrize("damage", [damage_one_page_of_sent_events, damage_application_id])
-def test_waiting_events_are_read_from_around_the_damage(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    """They keep their numbers and ids, so that a copy the broker has already is known for one."""
+def test_waiting_events_are_salvaged(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    """They keep their numbers and ids, so that consumers detect copies."""
     with open_outbox(tmp_path, keep_delivered=1000) as outbox:
         events = [an_event("x" * 300) for _ in range(100)]
         for event in events:
@@ -86,8 +86,8 @@ def test_waiting_events_are_read_from_around_the_damage(tmp_path: Path, damage: 
     assert {seq: found.get(seq) for seq in range(96, 101)} == {seq: events[seq - 1].id for seq in range(96, 101)}
 
 
-def test_damage_that_shows_while_running_loses_nothing_new(tmp_path: Path) -> None:
-    """The disk fails, and the file is destroyed under the open door; the next events are stored all the same."""
+def test_damage_while_running(tmp_path: Path) -> None:
+    """The disk fails, and the file is destroyed while it is open; later events are stored."""
     with open_outbox(tmp_path) as outbox:
         for number in range(50):
             outbox.append(an_event(str(number) + "x" * 300))
@@ -104,8 +104,8 @@ def test_damage_that_shows_while_running_loses_nothing_new(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("stage", ["new file made", "old file moved"])
-def test_a_crash_in_the_middle_of_replacing_ends_well(tmp_path: Path, stage: str) -> None:
-    """The new file waits beside the place of the old one, or is made again."""
+def test_crash_while_replacing(tmp_path: Path, stage: str) -> None:
+    """The new file waits next to the old path, or is made again."""
     with open_outbox(tmp_path) as outbox:
         outbox.append(an_event("kept"))
     file = tmp_path / "outbox.db"
@@ -125,8 +125,8 @@ def test_a_crash_in_the_middle_of_replacing_ends_well(tmp_path: Path, stage: str
         assert outbox.append(an_event()) > kept[-1].seq
 
 
-def test_a_store_that_has_vanished_is_noticed_and_its_numbers_are_not_used_again(tmp_path: Path) -> None:
-    """Somebody deleted it; the small file beside it still knows."""
+def test_deleted_store_is_reported(tmp_path: Path) -> None:
+    """Its numbers are not used again, because the floor file still exists."""
     with open_outbox(tmp_path) as outbox:
         last = [outbox.append(an_event()) for _ in range(20)][-1]
     (tmp_path / "outbox.db").unlink()
@@ -135,8 +135,8 @@ def test_a_store_that_has_vanished_is_noticed_and_its_numbers_are_not_used_again
         assert [notice.kind for notice in outbox.drain_notices()] == [EventKind.STORE_REPLACED]
 
 
-def test_numbers_rise_over_the_life_of_a_door_as_long_as_its_clock_does(tmp_path: Path) -> None:
-    """Everything is lost, the small file too, as with a new card: the clock is the last witness."""
+def test_numbers_rise_with_the_clock(tmp_path: Path) -> None:
+    """All files are lost, as with a new card; the number derived from the clock is higher."""
     last = 0
     for number, unix_s in enumerate((1_700_000_000.0, 1_700_000_060.0, 1_900_000_000.0)):
         with open_outbox(tmp_path / str(number), first_seq=seq_from_clock(unix_s) + 1) as outbox:
@@ -148,8 +148,8 @@ def test_numbers_rise_over_the_life_of_a_door_as_long_as_its_clock_does(tmp_path
     assert seq_from_clock(0) == 0
 
 
-def test_the_floor_is_always_ahead(tmp_path: Path) -> None:
-    """Whenever the power fails, it holds a number that is not in use yet; and it is seldom written."""
+def test_floor_is_above_all_numbers(tmp_path: Path) -> None:
+    """At any power cut it holds an unused number, and it is written rarely."""
     floor, written = SequenceFloor(tmp_path / "floor"), set()
     for seq in range(5000):
         floor.reserve_beyond(seq)

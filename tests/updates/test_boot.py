@@ -1,4 +1,4 @@
-"""Which release a door starts with, and what stays to roll back to."""
+"""Selection of the release at start, and the rollback copy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def test_removed_person_is_deleted_from_the_disk(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Neither the new release nor the one kept to roll back to, nor the gallery from before the first release."""
+    """From the new release, the rollback copy, and the gallery before the first release."""
     state = tmp_path / "state"
     installed = state / "gallery.safetensors"
     state.mkdir()
@@ -54,7 +54,7 @@ def test_removed_person_is_deleted_from_the_disk(tmp_path: Path, signer: Release
 
 
 def test_rollback_copy_after_a_replaced_vector(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """A person who was enrolled again keeps the id; the old vector is gone from the whole disk of the door."""
+    """A person who is enrolled again keeps the id; the old vector is deleted from the whole disk of the door."""
     old = gallery_bytes([1, 2, 3])
     kept = gallery_chunks.keep_only_people_in(old, with_vector([1, 2, 3], of=2, seed=99))
     assert gallery_chunks.person_ids(kept) == {"p000001", "p000003"}
@@ -75,7 +75,7 @@ def policy_of(*people: str) -> bytes:
 
 
 def test_rules_in_the_rollback_copy(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """No id of a leaver stays in the old rules, and a rollback gives nobody access back: the new rules hold."""
+    """No id of a removed person stays in the old rules, and a rollback uses the new rules."""
     state = tmp_path / "state"
     signer.release(range(20), extra={POLICY: policy_of("p000007", "p000008")})
     with Door(state, signer.root, FolderSource(signer.folder)) as door:
@@ -92,7 +92,7 @@ def test_rules_in_the_rollback_copy(tmp_path: Path, signer: ReleaseSigner) -> No
 
 
 def damage(state: Path, current: ActiveRelease) -> None:
-    """Cut the gallery of the release that runs, so that the door rolls back at its next start."""
+    """Cut the gallery of the release in use, so that the door rolls back at its next start."""
     path = ReleaseStore(state).release_dir(current.folder) / GALLERY
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -101,7 +101,7 @@ def damage(state: Path, current: ActiveRelease) -> None:
 def test_rules_of_a_rollback_are_the_newest(
     tmp_path: Path, signer: ReleaseSigner, first: bytes | None, second: bytes | None
 ) -> None:
-    """Rules that a release brings or takes away hold after a rollback, too; damaged ones are noticed."""
+    """Also rules that a release adds or removes; damaged rules are detected."""
     state = tmp_path / "state"
     signer.release(range(20), extra={POLICY: first} if first else {})
     with Door(state, signer.root, FolderSource(signer.folder)) as door:
@@ -121,7 +121,7 @@ def test_rules_of_a_rollback_are_the_newest(
 
 
 def test_release_that_keeps_crashing_is_rolled_back(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """A door that dies again and again within seconds of a new release goes back, and does not take it again."""
+    """A door that crashes within seconds of a new release several times rolls back and rejects it from then on."""
     state = at_release_1(tmp_path, signer)
     signer.release(range(21))
     with Door(state, signer.root, FolderSource(signer.folder)) as door:
@@ -181,8 +181,8 @@ def test_killed_door_starts_with_a_whole_release_200_times(tmp_path: Path) -> No
     assert 0 < killed(tmp_path, 200, seed=2) < 200
 
 
-def test_vectors_are_what_the_proof_looks_for(tmp_path: Path) -> None:
-    """The scan finds a vector where there is one."""
+def test_scan_finds_a_vector(tmp_path: Path) -> None:
+    """The scan of these tests finds a vector that is there."""
     (tmp_path / "g").write_bytes(gallery_bytes([1, 2]))
     assert holds(tmp_path, vector(2).tobytes()) == [tmp_path / "g"]
     assert not holds(tmp_path, vector(3).tobytes())
@@ -190,7 +190,7 @@ def test_vectors_are_what_the_proof_looks_for(tmp_path: Path) -> None:
 
 
 def test_gallery_only_release_skips_trial(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Power cuts in a row never take back a removal: a gallery that has passed its test brings no door down."""
+    """Repeated power cuts never undo a removal, because a tested gallery cannot crash the door."""
 
     def proven(door: Door, number: int) -> bool:
         current = settled(door, number).store.current()

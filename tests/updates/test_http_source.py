@@ -1,4 +1,4 @@
-"""A repository at an HTTP address, also a slow or hostile one."""
+"""A repository at an HTTP address, also with slow and hostile servers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_over_http(tmp_path: Path, signer: ReleaseSigner) -> None:
 
 @pytest.mark.parametrize("kind", SLOW)
 def test_slow_download(kind: str) -> None:
-    """A server that sends a byte now and then meets the limit of the whole file."""
+    """A server that sends a byte from time to time reaches the time limit of the file."""
     scheme, head = SLOW[kind]
     with slow(head) as address, pytest.raises(SourceError, match=r"cannot be reached \(not complete after 0.2 s\)"):
         HttpSource(f"{scheme}://{address}", FILE_S).fetch([TIMESTAMP])
@@ -45,7 +45,7 @@ def test_slow_download(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SLOW)
 def test_download_too_slow_to_finish(kind: str) -> None:
-    """It ends soon, so that expiry is noticed soon; the limit of the whole file is far away."""
+    """It ends early, so that expiry is detected early."""
     scheme, head = SLOW[kind]
     with slow(head) as address, pytest.raises(TimeoutError, match=r"\d+ bytes after 0.2 s"):
         Downloader(file_s=600, slow_s=0.2).get(f"{scheme}://{address}", 1000)
@@ -55,7 +55,7 @@ def test_download_too_slow_to_finish(kind: str) -> None:
 def test_stop_during_a_slow_download(
     expiring_signer: ReleaseSigner, state: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The download is cut, long before its limit; nothing is reported of it."""
+    """The download is interrupted before its limit, and nothing is reported."""
     scheme, head = SLOW[kind]
     connected = threading.Event()
     with slow(head, connected) as address:

@@ -1,4 +1,4 @@
-"""Releases over a real broker: how fast, how many doors, how little on the wire, and what junk does."""
+"""Releases over a real broker: speed, number of doors, traffic, and foreign messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONF = "allow_anonymous true\nmessage_size_limit 0\nmax_queued_messages 0\n"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A broker and a desk that publishes to it."""
+    """A broker and a desktop that publishes to it."""
 
     port: int
     mqtt: MqttConfig
@@ -69,8 +69,8 @@ def settle(door: Door, release: int, deadline_s: float = 10.0) -> None:
     wait_until(lambda: door.release == release, f"release {release}: {door.worker.status}", deadline_s)
 
 
-def test_a_push_reaches_a_running_door(setting: Setting, tmp_path: Path) -> None:
-    """What was published before it started, and what is published while it runs."""
+def test_push_reaches_a_running_door(setting: Setting, tmp_path: Path) -> None:
+    """Releases published before its start and while it runs."""
     setting.publish(list(range(50)))
     with door_at(setting, tmp_path / "state") as door:
         settle(door, 1)
@@ -81,8 +81,8 @@ def test_a_push_reaches_a_running_door(setting: Setting, tmp_path: Path) -> None
         assert not [news for news in door.news if news.refused]
 
 
-def test_the_embedded_broker_carries_a_release(tmp_path: Path) -> None:
-    """Only to a door that comes later: amqtt loses connections when a door listens while much is published."""
+def test_release_over_the_embedded_broker(tmp_path: Path) -> None:
+    """Only for a door that connects later: amqtt loses connections if a door is subscribed while much is published."""
     with EmbeddedBroker() as broker:
         setting = Setting(broker.port, broker.config, ReleaseSigner(tmp_path / "desk"))
         setting.publish(list(range(50)))
@@ -108,7 +108,7 @@ def test_new_keys_reach_a_running_door(setting: Setting, tmp_path: Path) -> None
 
 
 def test_superseded_files_are_cleared_from_the_broker(setting: Setting) -> None:
-    """Nobody who subscribes later receives a leaver's vector."""
+    """Later subscribers cannot receive the vector of a removed person."""
     setting.publish(list(range(50)))
     old = {name for name in setting.desk.files() if name.endswith(".piece")}
     setting.publish(list(range(1, 50)))
@@ -136,7 +136,7 @@ def test_push_to_a_door_with_1000_people(mosquitto: Setting, tmp_path: Path) -> 
 
 @needs_mosquitto
 def test_one_new_person_of_10000_costs_little_traffic(mosquitto: Setting, tmp_path: Path) -> None:
-    """Counted on the door's own connection, both directions, MQTT's overhead included."""
+    """Counted on the connection of the door, in both directions, with the overhead of MQTT."""
     with CountingRelay(mosquitto.port) as relay:
         mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{relay.port}")
         mosquitto.publish(list(range(10_000)))
@@ -151,7 +151,7 @@ def test_one_new_person_of_10000_costs_little_traffic(mosquitto: Setting, tmp_pa
 
 
 class CountingRelay(Relay):
-    """A relay that counts."""
+    """A relay that counts bytes."""
 
     passed = 0
 
@@ -165,7 +165,7 @@ class CountingRelay(Relay):
 
 
 def flood(mqtt: MqttConfig, messages: list[tuple[str, bytes]]) -> None:
-    """Publish retained messages as somebody hostile."""
+    """Publish hostile retained messages."""
     connection, _ = connect(mqtt, client_id="hostile")
     flying: set[int] = set()
     for topic, payload in messages:
@@ -180,7 +180,7 @@ def flood(mqtt: MqttConfig, messages: list[tuple[str, bytes]]) -> None:
 
 
 @needs_mosquitto
-def test_ten_thousand_junk_messages_cost_a_door_nothing(mosquitto: Setting, tmp_path: Path) -> None:
+def test_ten_thousand_foreign_messages_have_no_effect(mosquitto: Setting, tmp_path: Path) -> None:
     chance = random.Random(5)
     junk = [
         (repo_topic(SITE, f"{chance.randbytes(32).hex()}.piece"), chance.randbytes(chance.randrange(1, 3000)))
@@ -210,8 +210,8 @@ def test_ten_thousand_junk_messages_cost_a_door_nothing(mosquitto: Setting, tmp_
 
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_a_message_of_300_mb_is_never_read(mosquitto: Setting, tmp_path: Path, protocol: str) -> None:
-    """Under the very name that every door needs: the door goes on, and takes the next genuine release."""
+def test_message_of_300_mb_is_never_read(mosquitto: Setting, tmp_path: Path, protocol: str) -> None:
+    """Under a name that every door needs: the door continues, and applies the next genuine release."""
     mqtt = MqttConfig(url=mosquitto.mqtt.url, protocol=protocol)  # type: ignore[arg-type]
     mosquitto.publish(list(range(50)))
     with door_at(mosquitto, tmp_path / "state", mqtt=mqtt) as door:
@@ -227,7 +227,7 @@ def test_a_message_of_300_mb_is_never_read(mosquitto: Setting, tmp_path: Path, p
 
 
 def send_raw(port: int, topic: str, size: int) -> None:
-    """Publish a huge retained message without holding it in memory; waits until the broker has it."""
+    """Publish a huge retained message without holding it in memory; returns when the broker has it."""
     name = topic.encode()
     left = 2 + len(name) + 2 + size
     length = bytearray()
@@ -250,7 +250,7 @@ def send_raw(port: int, topic: str, size: int) -> None:
 
 @needs_mosquitto
 def test_connection_ends_at_its_packet_limit(mosquitto: Setting) -> None:
-    """Over 3.1.1 the broker knows no limit, so ours must be called: paho could change under us."""
+    """Over 3.1.1 only the client enforces the limit, by a hook that a new version of paho might not call."""
     flood(mosquitto.mqtt, [("big", b"x" * 300_000)])
     mqtt = MqttConfig(url=mosquitto.mqtt.url, protocol="3.1.1")
     connection, _ = connect(mqtt, client_id="small", max_packet_bytes=FILE_BYTES)
@@ -264,7 +264,7 @@ def test_connection_ends_at_its_packet_limit(mosquitto: Setting) -> None:
 @needs_mosquitto
 @pytest.mark.parametrize("count", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_hundred_doors(mosquitto: Setting, tmp_path: Path, count: int) -> None:
-    """All apply the first release and the next, none refuses; in one process, on one broker."""
+    """All apply the first release and the next, and none refuses one; in one process, on one broker."""
     mosquitto.publish(list(range(200)))
     began = time.monotonic()
     doors = [door_at(mosquitto, tmp_path / f"state-{number}", f"door-{number}") for number in range(count)]
@@ -284,7 +284,7 @@ def test_a_hundred_doors(mosquitto: Setting, tmp_path: Path, count: int) -> None
 
 
 @needs_mosquitto
-def test_a_broker_that_vanishes_is_waited_for(tmp_path: Path) -> None:
+def test_reconnection_to_a_lost_broker(tmp_path: Path) -> None:
     desk = ReleaseSigner(tmp_path / "desk")
     broker = Mosquitto(tmp_path, conf=CONF)
     broker.start()

@@ -1,4 +1,4 @@
-"""Names, limits and parsing of a release's list of files."""
+"""The release list: names, limits and parsing."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from edge.updates.release_format import GALLERY, decode_release, is_repo_name
         "g" * 64 + ".piece",
     ],
 )
-def test_hostile_names_are_junk(name: str) -> None:
+def test_hostile_names_are_rejected(name: str) -> None:
     assert not is_repo_name(name)
 
 
 @pytest.mark.parametrize("name", ["../x", "models/../../x", "models/.x", "/etc/passwd", "gallery.safetensors\n", "x"])
-def test_a_signed_list_cannot_name_a_path_outside(name: str) -> None:
+def test_signed_list_cannot_name_a_foreign_path(name: str) -> None:
     """Keys can be stolen."""
     entry = {"name": name, "sha256": "0" * 64, "length": 0, "pieces": []}
     content = {"v": 1, "release": 1, "made_at": "", "embedder_sha256": "0" * 64, "people": 0, "files": [entry]}
@@ -41,7 +41,7 @@ def test_a_signed_list_cannot_name_a_path_outside(name: str) -> None:
         decode_release(msgspec.json.encode(content), 1000)
 
 
-def test_a_signed_list_is_held_to_the_limits(signer: ReleaseSigner) -> None:
+def test_limits_apply_to_a_signed_list(signer: ReleaseSigner) -> None:
     (content,) = [content for name, content in signer.files().items() if name.endswith(".release.json")]
     decode_release(content, 100_000)
     with pytest.raises(ReleaseError, match="max_mb"):
@@ -49,7 +49,7 @@ def test_a_signed_list_is_held_to_the_limits(signer: ReleaseSigner) -> None:
 
 
 def many(count: int) -> bytes:
-    """A gallery whose vectors are short, because only the number of people counts."""
+    """A gallery with short vectors, because only the number of people counts."""
     people = [Person(f"p{row:06d}", "") for row in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "g"
@@ -58,7 +58,7 @@ def many(count: int) -> bytes:
 
 
 def test_growth_of_a_pilot_site(signer: ReleaseSigner) -> None:
-    """A site that began with twenty people grows beyond 7,000: when the list is too long, the gallery is cut again."""
+    """A site of twenty people grows beyond 7,000: when the list is too long, the gallery is cut again."""
     repository, grown = signer.repository(), many(7_500)
     release = repository.add({GALLERY: grown}, EMBEDDER, 7_500)
     (entry,) = release.files
@@ -67,7 +67,7 @@ def test_growth_of_a_pilot_site(signer: ReleaseSigner) -> None:
 
 
 def test_release_of_too_many_people(signer: ReleaseSigner) -> None:
-    """One error with the limit, and nothing is left in the repository: neither a piece nor a release."""
+    """One error with the limit; the repository stays unchanged."""
     before = sorted(path.name for path in signer.path.rglob("*"))
     with pytest.raises(ReleaseError, match=r"^120000 people make \d+ pieces, too many .* about 105,000 people: divide"):
         signer.release_files({GALLERY: many(120_000)}, 120_000)

@@ -19,7 +19,7 @@ from edge.updates.release_format import TIMESTAMP
 from edge.updates.sources import FolderSource
 
 
-def test_a_usb_stick_may_come_and_go(tmp_path: Path, signer: ReleaseSigner) -> None:
+def test_usb_stick_inserted_and_removed(tmp_path: Path, signer: ReleaseSigner) -> None:
     stick = tmp_path / "stick"
     with Door(tmp_path / "state", signer.root, FolderSource(stick)) as door:
         wait_until(lambda: bool(door.news), "the door runs")
@@ -31,8 +31,8 @@ def test_a_usb_stick_may_come_and_go(tmp_path: Path, signer: ReleaseSigner) -> N
         settled(door, 2)
 
 
-def test_stick_pulled_is_no_news(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """A release that appears is news, a folder that goes away is not."""
+def test_removed_stick_is_no_news(tmp_path: Path, signer: ReleaseSigner) -> None:
+    """A new release is news, a missing folder is not."""
     source = FolderSource(signer.folder)
     assert source.wait(0, "2.root.json")
     shutil.rmtree(signer.folder)
@@ -40,7 +40,7 @@ def test_stick_pulled_is_no_news(tmp_path: Path, signer: ReleaseSigner) -> None:
 
 
 def test_source_of_other_than_files(tmp_path: Path) -> None:
-    """A pipe or a device in place of a file is refused and never read; a folder is no file."""
+    """A pipe or a device in place of a file is rejected and never read; a folder counts as missing."""
     path, source = tmp_path / TIMESTAMP, FolderSource(tmp_path)
     path.mkdir()
     assert source.fetch([TIMESTAMP]) == {}

@@ -23,7 +23,7 @@ def test_missing_root_is_an_error(tmp_path: Path) -> None:
 
 
 def test_metadata_of_the_former_root(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Nothing verified under one root is left once another one is trusted; the same one again keeps it."""
+    """It is deleted when another root is trusted, and kept for the same root."""
     store = ReleaseStore(at_release_1(tmp_path, signer))
     store.trust(signer.root)
     assert (store.metadata / "timestamp.json").exists()
@@ -32,7 +32,7 @@ def test_metadata_of_the_former_root(tmp_path: Path, signer: ReleaseSigner) -> N
 
 
 def test_release_durable_before_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its folder has its name on the disk when `write` returns, so a power cut leaves no pointer to nothing."""
+    """Its folder is durable when `write` returns, so a power cut never leaves a reference to a missing folder."""
     store = ReleaseStore(tmp_path)
     disk = Disk(monkeypatch)
     name = store.write(1, b"{}", {GALLERY: b"gallery"})
@@ -42,7 +42,7 @@ def test_release_durable_before_it_is_named(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_current_is_readable_by_the_next_version() -> None:
-    """A field added later has a default here, so an update of the software keeps the release."""
+    """New fields have defaults, so an update of the software keeps the release."""
     record = ActiveRelease(release=1, folder="1-a", digest="d", applied_at="t")
     assert (
         msgspec.json.decode(msgspec.json.encode({**msgspec.to_builtins(record), "later": 1}), type=ActiveRelease)

@@ -1,4 +1,4 @@
-"""Verification of a repository's metadata, and what a door trusts."""
+"""Verification of metadata, and the trusted root."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ from edge.updates.tuf_client import metadata_expiry, read_root, verify_release
 
 @pytest.mark.parametrize("part", ["signatures", pytest.param("all", marks=pytest.mark.slow)])
 def test_letters_of_metadata_turned_into_capitals(tmp_path: Path, signer: ReleaseSigner, part: str) -> None:
-    """None is taken. A signature's own check does not notice a capital among its hexadecimal digits.
+    """All are rejected. A signature check alone does not detect a capital hexadecimal digit of a signature.
 
-    Root and timestamp are what nothing else vouches for; they name the others by their sha256.
-    """
+    No other file pins root and timestamp by SHA-256."""
     signer.rotate("timestamp")
     signer.release(range(21))
     files = signer.files()
@@ -48,8 +47,8 @@ def test_letters_of_metadata_turned_into_capitals(tmp_path: Path, signer: Releas
 
 
 @pytest.mark.parametrize("name", ["2.root.json", "timestamp.json"])
-def test_metadata_written_differently(tmp_path: Path, signer: ReleaseSigner, name: str) -> None:
-    """The same JSON with other spaces or in another order has good signatures, and is refused all the same."""
+def test_metadata_in_another_form(tmp_path: Path, signer: ReleaseSigner, name: str) -> None:
+    """The same JSON with other spaces or in another order has valid signatures and is rejected."""
     signer.rotate("timestamp")
     signer.release(range(21))
     files = signer.files()
@@ -65,7 +64,7 @@ def test_metadata_written_differently(tmp_path: Path, signer: ReleaseSigner, nam
 
 
 def test_thresholds_of_several_signers(tmp_path: Path) -> None:
-    """Two of three must sign; one alone convinces no tool and no door."""
+    """Two of three must sign; one signature is not enough for a tool or a door."""
     keys = new_keys(3)
     signer = ReleaseSigner(tmp_path / "desk", keys, threshold=2)
     signer.keys["targets"] = keys["targets"][1:]
@@ -77,7 +76,7 @@ def test_thresholds_of_several_signers(tmp_path: Path) -> None:
 
 
 def test_keys_can_be_replaced_many_times(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """A door that was away meanwhile follows from root to root."""
+    """A door that was offline meanwhile follows root by root."""
     state = at_release_1(tmp_path, signer)
     for role in ("root", "targets", "snapshot", "timestamp", "root"):
         signer.rotate(role)
@@ -102,7 +101,7 @@ def test_altered_root_is_rejected(signer: ReleaseSigner) -> None:
 def test_roots_durable_before_what_they_sign(
     tmp_path: Path, signer: ReleaseSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A power cut between them never leaves metadata whose keys are not known."""
+    """A power cut in between never leaves metadata with unknown keys."""
     state = at_release_1(tmp_path, signer)
     signer.rotate("timestamp")
     signer.release(range(21))
@@ -113,8 +112,8 @@ def test_roots_durable_before_what_they_sign(
     assert named == ["root_history/2.root.json", "timestamp.json", "snapshot.json", "targets.json"]
 
 
-def test_ends_of_trusted_metadata(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Of every role, for `edge check`; before the first look the root's alone."""
+def test_expiry_of_trusted_metadata(tmp_path: Path, signer: ReleaseSigner) -> None:
+    """Of every role, for `edge check`; before the first check only of the root."""
     state = tmp_path / "state"
     store = ReleaseStore(state)
     store.trust(signer.root)

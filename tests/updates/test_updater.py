@@ -1,4 +1,4 @@
-"""Which offered releases a door takes, and why it refuses the others."""
+"""Accepted and rejected releases of a repository."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_renewed_signatures_are_no_new_release(tmp_path: Path, signer: ReleaseSi
 
 
 def test_truncated_repository_file_is_rejected(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Every file that a door asks for, truncated at every sixteenth."""
+    """Every file that a door requests, truncated at every sixteenth byte."""
     state = at_release_1(tmp_path, signer)
     signer.rotate("snapshot")
     signer.release([*range(5), *range(6, 20), 77])
@@ -69,7 +69,7 @@ def test_truncated_repository_file_is_rejected(tmp_path: Path, signer: ReleaseSi
 
 
 def asked_for(tmp_path: Path, state: Path, signer: ReleaseSigner) -> list[str]:
-    """The files that a door in this state needs for the next release."""
+    """Files that a door in this state needs for the next release."""
     copy = tmp_path / "asking"
     shutil.copytree(state, copy)
     source = Recording(signer.folder)
@@ -79,14 +79,14 @@ def asked_for(tmp_path: Path, state: Path, signer: ReleaseSigner) -> list[str]:
 
 
 def copied(state: Path) -> Path:
-    """The same door once more: what a look has verified, the next one need not fetch."""
+    """A copy of the state of the door, because verified files are not fetched again."""
     copy = state.with_name("copy")
     shutil.rmtree(copy, ignore_errors=True)
     return Path(shutil.copytree(state, copy))
 
 
 def test_flipped_byte_of_a_repository_file_is_rejected(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Every file that a door asks for, at eight places from the first byte to the last."""
+    """Every file that a door requests, at eight places from the first byte to the last."""
     state = at_release_1(tmp_path, signer)
     signer.rotate("timestamp")
     signer.release([*range(5), *range(6, 20), 77])
@@ -194,7 +194,7 @@ def test_forged_repository_is_rejected(
     assert runs(state) == before
 
 
-def test_expired_metadata_is_refused(tmp_path: Path, signer: ReleaseSigner) -> None:
+def test_expired_metadata_is_rejected(tmp_path: Path, signer: ReleaseSigner) -> None:
     state = at_release_1(tmp_path, signer)
     signer.release(range(21), valid_days=10)
     with pytest.raises(ReleaseError, match="expired"):
@@ -202,8 +202,8 @@ def test_expired_metadata_is_refused(tmp_path: Path, signer: ReleaseSigner) -> N
     check_once(state, signer, later(9))
 
 
-def test_other_root_forgets_old_versions(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """`edge release trust-root` with the root of another repository forgets the versions of the former."""
+def test_other_root_resets_versions(tmp_path: Path, signer: ReleaseSigner) -> None:
+    """`edge release trust-root` with the root of another repository deletes the versions of the former one."""
     state = at_release_1(tmp_path, signer)
     other = ReleaseSigner(tmp_path / "other")
     other.release(range(3))
@@ -213,14 +213,14 @@ def test_other_root_forgets_old_versions(tmp_path: Path, signer: ReleaseSigner) 
 
 
 def test_time_of_the_door_counts(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Signatures are held against the time that is handed in; by the clock of this machine these have expired."""
+    """Expiry is compared with the time argument; by the clock of this machine these signatures have expired."""
     state = at_release_1(tmp_path, signer)
     signer.release(range(21), valid_days=1)
     check_once(state, signer, later(0.5))
 
 
-def test_nothing_there_and_nothing_any_more(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """An empty repository is no fault of a new door's; one that ran a release misses it."""
+def test_empty_repository_before_and_after_a_release(tmp_path: Path, signer: ReleaseSigner) -> None:
+    """It is no fault before the first release, but afterwards."""
     empty = FolderSource(tmp_path / "empty")
     new = ReleaseStore(tmp_path / "new")
     new.trust(signer.root)
@@ -230,7 +230,7 @@ def test_nothing_there_and_nothing_any_more(tmp_path: Path, signer: ReleaseSigne
 
 
 def test_older_release_signed_as_newest(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """The keys suffice for newer metadata, not to bring back an older release under it."""
+    """The keys can sign newer metadata, but not an older release in it."""
     signer.release(range(21))
     state = tmp_path / "state"
     with Door(state, signer.root, FolderSource(signer.folder)) as door:
@@ -245,7 +245,7 @@ def test_older_release_signed_as_newest(tmp_path: Path, signer: ReleaseSigner) -
 
 
 def test_list_that_contradicts_its_pieces(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Pieces that are all right do not make the file that was signed: it is refused."""
+    """Correct pieces that do not make the signed file are rejected."""
     repository = signer.repository()
     release = repository.add({GALLERY: gallery_bytes(range(21))}, EMBEDDER, 21)
     (entry,) = release.files
@@ -257,8 +257,8 @@ def test_list_that_contradicts_its_pieces(tmp_path: Path, signer: ReleaseSigner)
         check_once(tmp_path / "state", signer)
 
 
-def test_slow_repository_is_given_up(expiring_signer: ReleaseSigner, state: Path) -> None:
-    """A look that lasts too long is given up, as if the source could not be reached."""
+def test_slow_repository_counts_as_unreachable(expiring_signer: ReleaseSigner, state: Path) -> None:
+    """A check that takes too long ends as if the source could not be reached."""
     door = Door(state, expiring_signer.root, FolderSource(expiring_signer.folder))
     updater = Updater(FolderSource(expiring_signer.folder), door.store, 1_000_000, timeout_s=-1.0)
     with pytest.raises(SourceError, match="too slow"):
@@ -269,7 +269,7 @@ def test_slow_repository_is_given_up(expiring_signer: ReleaseSigner, state: Path
     "address", ["https://ada:secret@host/repo", "http://host/repo?token=secret", "http://host/#secret"]
 )
 def test_repository_address_with_a_login(address: str) -> None:
-    """It is refused without showing it; addresses of repositories are logged and reported."""
+    """It is rejected without showing it, because addresses are logged and reported."""
     with pytest.raises(ConfigError, match=r"\[release\] source: the address contains a login") as refused:
         open_source(address, MqttConfig(), "home", "client")
     assert "secret" not in str(refused.value)

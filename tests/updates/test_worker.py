@@ -1,4 +1,4 @@
-"""The thread that keeps a door up to date, with real repositories."""
+"""The update thread with real repositories."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from edge.updates.updater import StagedRelease
 
 
 def test_release_arrives_bit_for_bit(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """The gallery on the door is the operator's file, so both know it by the same version."""
+    """The gallery of the door is the file of the operator, so both have the same version."""
     with Door(tmp_path / "state", signer.root, FolderSource(signer.folder)) as door:
         settled(door, 1)
         assert door.gallery is not None
@@ -53,7 +53,7 @@ def test_next_release_replaces_the_first(tmp_path: Path, signer: ReleaseSigner) 
 
 
 def test_refusal_is_reported_once(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Not again with every retry; and the standing is good again when the cause is gone."""
+    """Not again at every retry; the status is good again when the cause is removed."""
     with Door(tmp_path / "state", signer.root, FolderSource(signer.folder)) as door:
         settled(door, 1)
         good = (signer.folder / "timestamp.json").read_bytes()
@@ -85,7 +85,7 @@ def test_check_is_repeated_when_the_clock_is_set(tmp_path: Path, signer: Release
 
 
 def test_release_that_does_not_load_is_rejected(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """One for another embedder loads nowhere; the door keeps what it has, says why, and takes the next one."""
+    """One for another embedder: the door keeps its release, reports the reason, and applies the next one."""
     with Door(tmp_path / "state", signer.root, FolderSource(signer.folder)) as door:
         settled(door, 1)
         signer.release(range(21), embedder="f" * 64)
@@ -96,7 +96,7 @@ def test_release_that_does_not_load_is_rejected(tmp_path: Path, signer: ReleaseS
         settled(door, 3)
 
 
-def test_the_policy_travels_with_the_gallery(tmp_path: Path, signer: ReleaseSigner) -> None:
+def test_policy_in_a_release(tmp_path: Path, signer: ReleaseSigner) -> None:
     policy = b"# rules\n"
     signer.release(range(20), extra={POLICY: policy})
     with Door(tmp_path / "state", signer.root, FolderSource(signer.folder)) as door:
@@ -107,7 +107,7 @@ def test_the_policy_travels_with_the_gallery(tmp_path: Path, signer: ReleaseSign
 
 
 def unproven(state: Path, signer: ReleaseSigner) -> None:
-    """Leave a release on trial, as a door does that has just taken new models."""
+    """Leave a release on trial, as a door does after new models."""
     store = ReleaseStore(at_release_1(state.parent, signer, state.name))
     current = store.current()
     assert current is not None
@@ -115,14 +115,14 @@ def unproven(state: Path, signer: ReleaseSigner) -> None:
 
 
 def started(door: Door) -> tuple[bool, int]:
-    """Whether the release is proven, and how many starts count against it."""
+    """Whether the release is proven, and its number of counted starts."""
     current = door.store.current()
     assert current is not None
     return current.proven, current.starts
 
 
 def test_stop_proves_a_release_on_trial(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """A door that is stopped did not fail: that start does not count against its release."""
+    """A stopped door has not failed, so that start does not count against its release."""
     unproven(tmp_path / "state", signer)
     door = Door(tmp_path / "state", signer.root, FolderSource(signer.folder))
     assert started(door) == (False, 1)
@@ -132,7 +132,7 @@ def test_stop_proves_a_release_on_trial(tmp_path: Path, signer: ReleaseSigner) -
 
 
 def test_forgiven_start_does_not_count(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """A door that ends because its camera is absent does not count that start against its release."""
+    """A door that ends because its camera is missing does not count that start against its release."""
     unproven(tmp_path / "state", signer)
     door = Door(tmp_path / "state", signer.root, FolderSource(signer.folder))
     door.worker.forgive_start()
@@ -142,7 +142,7 @@ def test_forgiven_start_does_not_count(tmp_path: Path, signer: ReleaseSigner) ->
 
 
 class Waiting(FolderSource):
-    """A folder that records how long it was asked to wait, and waits for nothing."""
+    """A folder that records requested waits and does not wait."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -155,7 +155,7 @@ class Waiting(FolderSource):
 
 @pytest.mark.parametrize("proven", [True, False])
 def test_wait_for_news(tmp_path: Path, signer: ReleaseSigner, proven: bool) -> None:
-    """As long as asked; shorter only while a release is on trial, to see when it has run long enough."""
+    """The requested time; less only while a release is on trial, to check its run time."""
     unproven(tmp_path / "state", signer)
     if proven:
         with Door(tmp_path / "state", signer.root, FolderSource(signer.folder)):
@@ -178,8 +178,8 @@ class Loading(Door):
         return super().load(offer)
 
 
-def test_release_that_failed_its_test_loaded_once(tmp_path: Path, signer: ReleaseSigner) -> None:
-    """Renewed signatures do not make it better: it is not loaded again, and refused for the same reason."""
+def test_rejected_release_is_loaded_once(tmp_path: Path, signer: ReleaseSigner) -> None:
+    """Renewed signatures do not change that: it is rejected for the same reason without loading."""
     signer.release(range(21), embedder="f" * 64)
     source = Waiting(signer.folder)
     door = Loading(tmp_path / "state", signer.root, source)
@@ -207,7 +207,7 @@ EXPIRED = "timestamp.json: expired; publish again, or check the door's clock"
 def test_expiry_without_a_reachable_source(
     tmp_path: Path, expiring_signer: ReleaseSigner, state: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Metadata expires by the clock: the door reports it once, and goes on with what it has."""
+    """The door reports expiry once, and continues with its release."""
     with (
         source_of(kind, tmp_path / "source") as source,
         Door(state, expiring_signer.root, source, now=lambda: later(365)) as door,
@@ -219,7 +219,7 @@ def test_expiry_without_a_reachable_source(
 
 
 def test_expiry_by_a_wrong_clock(tmp_path: Path, expiring_signer: ReleaseSigner, state: Path) -> None:
-    """Once the clock is right, the door no longer reports expiry, although its source is still absent."""
+    """When the clock is corrected, the door no longer reports expiry, although its source is still absent."""
     clock = {"now": later(365)}
     with Door(state, expiring_signer.root, FolderSource(tmp_path / "absent"), now=lambda: clock["now"]) as door:
         wait_until(lambda: door.worker.status.detail == EXPIRED, "expired")
@@ -229,7 +229,7 @@ def test_expiry_by_a_wrong_clock(tmp_path: Path, expiring_signer: ReleaseSigner,
 
 
 def test_expiry_reported_once(tmp_path: Path, expiring_signer: ReleaseSigner, state: Path) -> None:
-    """The clock and a look at the repository find the same, which is one event."""
+    """The clock and a check of the repository find the same expiry, which is one event."""
     with Door(state, expiring_signer.root, FolderSource(expiring_signer.folder), now=lambda: later(31)) as door:
         wait_until(lambda: door.worker.status.detail == EXPIRED, "expired")
         expiring_signer.release(range(7), now=later(31))
@@ -238,7 +238,7 @@ def test_expiry_reported_once(tmp_path: Path, expiring_signer: ReleaseSigner, st
 
 
 def test_expired_root(tmp_path: Path, expiring_signer: ReleaseSigner) -> None:
-    """Also before the first release: what `edge release trust-root` was given expires, too."""
+    """Also before the first release: the root of `edge release trust-root` expires, too."""
     with Door(
         tmp_path / "new", expiring_signer.root, FolderSource(tmp_path / "absent"), now=lambda: later(3650)
     ) as door:
@@ -246,7 +246,7 @@ def test_expired_root(tmp_path: Path, expiring_signer: ReleaseSigner) -> None:
 
 
 class Stuck(FolderSource):
-    """A folder on a network file system that has stopped answering."""
+    """A folder on a network file system that does not answer."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -261,7 +261,7 @@ class Stuck(FolderSource):
 def test_stop_with_a_stuck_source(
     expiring_signer: ReleaseSigner, state: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The door does not wait for it without a limit, and says so."""
+    """The door waits for a limited time, and logs it."""
     source = Stuck(expiring_signer.folder)
     with Door(state, expiring_signer.root, source, close_s=0.05):
         assert source.waiting.wait(10)
@@ -270,7 +270,7 @@ def test_stop_with_a_stuck_source(
 
 
 class Breaking(FolderSource):
-    """A source whose connection breaks when the pieces are fetched, as often as told."""
+    """A source whose connection breaks while pieces are fetched, a given number of times."""
 
     breaks = 1
 
@@ -284,7 +284,7 @@ class Breaking(FolderSource):
 def test_connection_broken_during_a_fetch(
     tmp_path: Path, expiring_signer: ReleaseSigner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says nothing about the release: no refusal is reported, the log says it, and the next look succeeds."""
+    """No refusal is reported, because the release is not at fault; it is logged, and the next check succeeds."""
     with Door(tmp_path / "new", expiring_signer.root, Breaking(expiring_signer.folder)) as door:
         wait_until(lambda: door.release == 1, "release 1")
     assert not [news for news in door.news if news.refused]
