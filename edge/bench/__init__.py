@@ -1,1 +1,1 @@
-"""How fast this machine is: models, stages and whole steps of the pipeline; before and after."""
+"""Benchmarks of models, stages and pipeline steps, and comparison of their reports."""
