@@ -39,7 +39,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     if not arguments.verbose:
         logging.getLogger().setLevel(logging.WARNING)  # show only the events
     print(
-        "A bundled clip plays in front of a door. These are its events, as an MQTT subscriber receives them (10 s):\n",
+        "A bundled clip plays in front of a door. These are its events over MQTT (10 s):\n",
         file=sys.stderr,
     )
     formatter = MessageFormatter(Terminal(sys.stdout))
@@ -51,9 +51,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     _write_pictures(arguments.out)
     commands = _commands_folder()
     print(
-        "\nNext, try it with your own photos (photos/NAME/*.jpg, one folder per person) and a clip:\n"
-        f"  {commands}threshold enroll photos --out gallery.safetensors\n"
-        f"  {commands}edge replay clip.mp4 --gallery gallery.safetensors --annotate seen.mp4",
+        "\nNext, try it with your own photos (photos/NAME/*.jpg) and a clip:\n"
+        f"{commands}threshold enroll photos --out gallery.safetensors\n"
+        f"{commands}edge replay clip.mp4 --gallery gallery.safetensors --annotate seen.mp4",
         file=sys.stderr,
     )
     return 0

@@ -109,8 +109,10 @@ def _replay_suite(arguments: argparse.Namespace) -> int:
         results.append(result)
         style, state = _state(result)
         events = "" if result.error else counted(result.events, "event")
-        row = f"{result.name:{width}}  {events:>9}  {result.took_s:6.1f} s  {result.error}".rstrip()
+        row = f"{result.name:{width}}  {events:>9}  {result.took_s:6.1f} s"
         terminal.print(f"{terminal.symbol(style)} {terminal.styled(f'{state:5}', style)}  {row}")
+        if result.error:
+            terminal.print(f"    {result.error}")
         if result.difference:
             print_table(result.difference, sys.stdout)
         if result.annotated:

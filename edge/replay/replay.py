@@ -76,9 +76,9 @@ def replay(
     Args:
         config: door configuration; its camera source is replaced by the clip.
         clip: video file or folder of stills.
-        gallery: who is enrolled; None: nobody.
+        gallery: gallery file; None: nobody is enrolled.
         observers: called after every frame.
-        at_ns: when the clip begins for the access rules, nanoseconds since 1970 UTC; None: the clock is not set.
+        at_ns: beginning of the clip for access rules, nanoseconds since 1970 UTC; None: the clock is not set.
 
     Raises:
         CameraError, ConfigError, GalleryError, ModelError: the clip, the policy, the gallery or a model cannot be used.
@@ -93,14 +93,17 @@ def replay(
         if gallery
         else empty_gallery(embedder.dimension, embedder.sha256)
     )
-    chance = random.Random(0).random  # the same at every run; no clip can follow what is asked
-    pipeline = Pipeline(config, vision, known, rules=rules, random_number=chance)
+    random_number = random.Random(0).random  # equal at every run; no clip can follow a challenge anyway
+    pipeline = Pipeline(config, vision, known, rules=rules, random_number=random_number)
     t_ns = 0
     with open_camera(msgspec.structs.replace(config.camera, source=str(clip))) as camera:
-        for frame in tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False):
+        bar = tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False)
+        for frame in bar:
             t_ns = frame.captured_ns
             decisions = pipeline.step(frame, at_ns)
             step = ReplayStep(frame, pipeline, decisions, pipeline.drain_prompts())
+            if decisions or step.prompts:
+                bar.clear()  # so that lines about them do not begin behind the bar
             for observer in observers:
                 observer.on_step(step)
             yield from map(_to_event, decisions)

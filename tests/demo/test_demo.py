@@ -46,6 +46,6 @@ def test_demo_ends_with_files_and_a_next_step(tmp_path: Path, writable: bool) ->
         assert "\nthreshold-demo.jpg: the moment the door opened\n" in done.stderr
     else:
         assert re.search(rf"\n{CLIP_NAME}: .*; choose another folder with --out\n", done.stderr)
-    command = re.search(r"^  (\S+/edge) replay clip\.mp4 --gallery", done.stderr, re.MULTILINE)
+    command = re.search(r"^(\S+/edge) replay clip\.mp4 --gallery", done.stderr, re.MULTILINE)
     assert command
     assert (tmp_path / command[1]).samefile(edge)

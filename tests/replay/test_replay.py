@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import msgspec
 import pytest
+from support.pty_stream import PtyStream
 
 from edge.core.config import AccessConfig, DoorConfig, MotionConfig
 from edge.demo.run_demo import CLIP, FOLDER, GALLERY
@@ -57,6 +58,15 @@ def test_denial_without_a_rule() -> None:
     first = next(replay(config, CLIP, GALLERY))
     assert (first.kind, first.rule) == ("denied", "not-in-allow")
     assert first.person is not None
+
+
+def test_cleared_progress_bar_before_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line about an event does not begin behind the bar."""
+    with PtyStream(80) as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        shown = [terminal.read_terminal() for _ in replay(CONFIG, CLIP, GALLERY)]
+    assert "replay: " in shown[0]
+    assert all(text.endswith("\r") for text in shown)
 
 
 def test_stills_of_several_sizes(tmp_path: Path) -> None:
