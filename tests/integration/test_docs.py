@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import check_language
 import command_reference
 import configuration
 import contract
@@ -147,6 +148,22 @@ def test_outdated_command_page_is_refused(tmp_path: Path) -> None:
     stale.write_text(command_reference.page().replace("--gallery", "--galery"))
     with pytest.raises(ExpectationError, match="out of date"):
         command_reference.main(["--check", "--page", str(stale)])
+
+
+def test_language_check_reports_words_and_long_sentences(tmp_path: Path) -> None:
+    """Each finding has its line and the remedy; code is not checked."""
+    rules = check_language.Rules([(re.compile(r"\bfoo\b"), "bar")], [(re.compile("Lo"), "name the actor")], 20.0, 7)
+    page, module = tmp_path / "page.md", tmp_path / "module.py"
+    page.write_text("# Page\n\nThe door is foo; `foo` is code.\n\nLo, the door is open.\n")
+    module.write_text('"""Docstring of one, two, three, four, five words."""\n\nTEXT = "is foo"  # foo is code\n')
+    found = [line.partition(":")[2] for path in (page, module) for line in check_language.check(path, rules)]
+    assert found == [
+        "3: 'foo': write bar",
+        "5: sentence begins with 'Lo': name the actor",
+        "1: a sentence of 8 words: at most 7",
+        "3: 'foo': write bar",
+        "3: 'foo': write bar",
+    ]
 
 
 def test_readme_is_short_and_has_pictures() -> None:
