@@ -74,7 +74,7 @@ def test_face_of_another_person_rejected(page_for: Callable[..., UnknownPage], p
     add_faces(page.store, jpeg(photo("obama3"), brighter=0.8))
     page.enrol_first("zz-twin")
     text = page.text
-    assert "like another person, barack-obama" in text
+    assert "looks like barack-obama" in text
     assert "nothing was published" in text
     assert "threshold sync" not in text
 

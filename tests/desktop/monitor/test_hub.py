@@ -107,6 +107,25 @@ def test_latest_messages_of_a_door_in_one_row() -> None:
     assert (row.release.release, row.last.kind, row.health is not None) == (7, "door-open", True)
 
 
+def test_fresh_batch_after_a_removal() -> None:
+    """An open page discards its list and receives all remaining doors."""
+    hub = Hub()
+    for door in ("a", "b"):
+        hub.on_message("s", door, a_status(door), NOW_MS)
+
+    async def read() -> list[bytes]:
+        batches = []
+        async for message in hub.stream(""):
+            batches.append(message)
+            if len(batches) == 2:
+                break
+            hub.forget("s/a")
+        return batches
+
+    _, second = (json.loads(message.partition(b"data: ")[2]) for message in asyncio.run(read()))
+    assert (second["fresh"], [door["door"] for door in second["doors"]]) == (True, ["s/b"])
+
+
 def test_duplicate_event_shown_and_stored_once(history: History) -> None:
     """Also after a restart, because delivery is at least once."""
     event, hub = an_event("a", 1), Hub()

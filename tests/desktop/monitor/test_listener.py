@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.monitor_fleet import FleetPublisher, a_health, an_event
+from support.monitor_fleet import FleetPublisher, a_health, a_status, an_event
 from support.mqtt_brokers import Mosquitto, config_for, needs_mosquitto, wait_until
 from threshold_tools.monitor.history import History
 from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.listener import FaceImage, Listener
+from threshold_tools.release.site_status import forget_door
 
-from edge.events.schema import EventKind
+from edge.events.schema import DoorConnection, EventKind
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Subscriber
 
@@ -54,6 +55,29 @@ def test_messages_reach_hub_and_history(tmp_path: Path, history: History) -> Non
         assert len(history.health("works/a", from_ms=0, to_ms=2**50, most=9)) == 1
         broker.close()
         wait_until(lambda: hub.broker.state == "disconnected", "the loss")
+        listener.close()
+
+
+@needs_mosquitto
+def test_retired_door_removed_from_the_page(tmp_path: Path, history: History) -> None:
+    """Also after a restart; its events stay stored, and a new event lists it again."""
+    hub = Hub()
+    with Mosquitto(tmp_path) as broker, running_loop() as loop:
+        mqtt = config_for(broker)
+        listener = Listener(mqtt, Topics("works", "+"), hub, history)
+        listener.start(loop)
+        wait_until(lambda: hub.broker.state == "connected", "a connection")
+        with FleetPublisher(mqtt) as fleet:
+            for door in ("old", "front"):
+                fleet.publish(door, an_event(door, 0))
+                fleet.publish(door, a_status(door, DoorConnection.OFFLINE))
+            wait_until(lambda: all(each.status for each in hub.fleet.doors()) and len(hub.fleet.doors()) == 2, "doors")
+            forget_door(mqtt, "works", "old")
+            wait_until(lambda: [each.door for each in hub.fleet.doors()] == ["works/front"], "the removal")
+            wait_until(lambda: [each.door for each in history.last_of_each_door()] == ["works/front"], "the row")
+            assert len(history.events(9)) == 2
+            fleet.publish("old", an_event("old", 1))
+            wait_until(lambda: len(history.last_of_each_door()) == 2, "the new event")
         listener.close()
 
 

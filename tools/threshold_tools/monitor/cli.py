@@ -135,8 +135,7 @@ def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stack: contextlib.Exit
     path = arguments.history or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "monitor.sqlite"
     retention = Retention(arguments.keep_days, arguments.keep_rows, arguments.keep_health_rows)
     history = stack.enter_context(History(path, retention, now_ms=time.time_ns() // 1_000_000))
-    known = {row.n: row for row in [*history.last_of_each_door(), *history.events(RING)]}
-    hub = Hub(history.last_number(), known.values())
+    hub = Hub(history.last_number(), history.events(RING), history.last_of_each_door())
     routes: list[BaseRoute] = []
     on_face = reviewer = None
     if arguments.people:

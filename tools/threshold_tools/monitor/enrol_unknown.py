@@ -191,7 +191,7 @@ class UnknownEnroller:
                 result.rejected += [line.removeprefix(f"{self._folder}/") for line in lines]
                 if person not in folder.kept:
                     result.error = (
-                        f"{person} was not enrolled and nothing was published, because no photo is usable: "
+                        f"{person} was not enrolled and nothing was published, for the reasons below: "
                         "undo, or add better photos"
                     )
                     return

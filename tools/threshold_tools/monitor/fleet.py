@@ -123,6 +123,12 @@ class Fleet:
         if self._admit(row.door):
             self._replace(row.door, last=row)
 
+    def remove(self, name: str) -> bool:
+        """Remove a door from the list; returns whether it was there."""
+        self.version += 1
+        self._recent.pop(name, None)
+        return self._doors.pop(name, None) is not None
+
     def doors(self, after_version: int = 0) -> list[DoorRow]:
         """The doors that changed after a version, by name."""
         return sorted((row for row in self._doors.values() if row.version > after_version), key=lambda row: row.door)

@@ -36,11 +36,13 @@ RETENTION_MS = 600_000  # time between two deletions of old rows
 _ADD_EVENT = "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_HEALTH = "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_NOTE = "INSERT INTO audit VALUES (?, ?, ?)"
+_FORGET = "INSERT OR REPLACE INTO forgotten SELECT ?, COALESCE(MAX(n), 0) FROM event"
 _EACH_DOOR = """
 WITH RECURSIVE known (door) AS (
     SELECT MIN(door) FROM event
     UNION ALL SELECT (SELECT MIN(door) FROM event WHERE door > known.door) FROM known WHERE known.door IS NOT NULL)
 SELECT body FROM event WHERE n IN (SELECT (SELECT MAX(n) FROM event WHERE door = known.door) FROM known)
+AND n > COALESCE((SELECT forgotten.n FROM forgotten WHERE forgotten.door = event.door), 0)
 """  # walks the index (door, n) from door to door, so its cost does not grow with the number of events
 
 
@@ -109,6 +111,10 @@ class History(contextlib.AbstractContextManager["History"]):
         """Store a note."""
         self._add(_Insert(note.at_ms, _ADD_NOTE, (note.at_ms, note.who, note.what)))
 
+    def forget(self, door: str, now_ms: int) -> None:
+        """Leave a retired door out of `last_of_each_door` until its next event; its events stay stored."""
+        self._add(_Insert(now_ms, _FORGET, (door,)))
+
     def notes(self, most: int) -> list[AuditNote]:
         """The latest notes, newest first."""
         with open_reader(self.path) as db:
@@ -130,7 +136,7 @@ class History(contextlib.AbstractContextManager["History"]):
         return self._events(query, *conditions.values(), most)
 
     def last_of_each_door(self) -> list[EventRow]:
-        """The latest event of each door."""
+        """The latest event of each door that is not retired."""
         return self._events(_EACH_DOOR)
 
     def health(self, door: str, *, from_ms: int, to_ms: int, most: int) -> list[HealthSample]:

@@ -33,6 +33,7 @@ COMMIT;
 """
 # Added after the first version, and created in older files when they are opened.
 _ADDITIONS = """
+CREATE TABLE IF NOT EXISTS forgotten (door TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS audit (at_ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS event_door ON event (door, n);
 CREATE INDEX IF NOT EXISTS event_kind ON event (kind, n);

@@ -49,20 +49,25 @@ class StreamBatch(msgspec.Struct, frozen=True):
 class Hub:
     """All data of the pages; used in the thread of the event loop only."""
 
-    def __init__(self, last_n: int = 0, known: Iterable[EventRow] = ()) -> None:
-        """Start with the history: the number of its latest event, and its latest events, overall and of each door."""
+    def __init__(
+        self, last_n: int = 0, events: Iterable[EventRow] = (), last_of_doors: Iterable[EventRow] = ()
+    ) -> None:
+        """Start with the history: the number of its latest event, its latest events, and those of each door."""
         self.fleet = Fleet()  # the doors
         self.broker = BrokerStatus("connecting", "")  # state of the connection to the broker
         self.pages = 0  # number of open streams
         self._closed = False
         self._lost = 0
+        self._removals = 0  # each makes the pages start with a fresh batch
         self._boot = secrets.token_hex(4)
         self._n = last_n
         self._ring: deque[EventRow] = deque(maxlen=RING)
         self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._changed = asyncio.Event()
-        for row in sorted(known, key=lambda row: row.n):
+        last_rows = list(last_of_doors)
+        for row in last_rows:
             self.fleet.restore(row)
+        for row in sorted({row.n: row for row in [*last_rows, *events]}.values(), key=lambda row: row.n):
             self._append(row)
 
     def on_message(self, site: str, door: str, record: Record, received_ms: int) -> EventRow | None:
@@ -80,6 +85,12 @@ class Hub:
             )
         self._wake()
         return row
+
+    def forget(self, door: str) -> None:
+        """Remove a door whose reports were deleted from the broker."""
+        if self.fleet.remove(door):
+            self._removals += 1
+            self._wake()
 
     def is_unknown(self, door: str, event_id: str) -> bool:
         """Whether this is one of the latest events, and its visitor was unknown."""
@@ -111,10 +122,13 @@ class Hub:
         boot, _, number = last_id.partition("-")
         fresh = not (boot == self._boot and number.isdigit() and len(number) < 18)
         after_n, version, broker, counts = 0 if fresh else int(number), 0, None, (0, 0)
+        removals = self._removals
         self.pages += 1
         try:
             while not self._closed:
                 changed = self._changed
+                if removals != self._removals:
+                    removals, fresh, version = self._removals, True, 0
                 events = self.latest(INITIAL_EVENTS) if fresh else self._events_after(after_n)
                 doors = self.fleet.doors(version)
                 broker_now = self.broker if self.broker != broker else None

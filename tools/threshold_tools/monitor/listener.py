@@ -130,6 +130,9 @@ class Listener:
             if isinstance(message, FaceImage):
                 if self._on_face and self._hub.is_unknown(name, message.event_id):
                     self._on_face(message)
+            elif message.channel == Channel.STATUS and not message.payload:
+                self._hub.forget(name)
+                self._history.forget(name, received_ns // 1_000_000)
             elif message.record is None:
                 log.debug("%s: %s", message.topic, message.problem)
             else:
