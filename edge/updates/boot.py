@@ -55,7 +55,7 @@ def select_boot_release(store: ReleaseStore) -> ActiveRelease | None:
 
 def roll_back(store: ReleaseStore, current: ActiveRelease, reason: str) -> ActiveRelease | None:
     """Activate the previous release, if any, and return it; the current one is rejected from now on."""
-    log.error("release rolled back: release=%d reason=%s", current.release, reason)
+    log.error("release rejected: release=%d reason=%s", current.release, reason)
     previous: ActiveRelease | None = None
     if current.previous:
         try:
