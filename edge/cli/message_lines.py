@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from edge.core.cli_support import counted, escape_untrusted
 from edge.core.terminal import Style, Terminal, cut, fit, text_width
-from edge.events.reasons import reason_meaning
+from edge.events.reasons import CHALLENGE_FAILURES, reason_meaning
 from edge.events.schema import (
     CameraState,
     Challenge,
@@ -172,7 +172,8 @@ def _challenge(challenge: Challenge) -> _Line:
         step = f"step {challenge.step} of {challenge.steps}"
         return _Line(challenge.at, Style.PLAIN, "challenge", _joined((challenge.ask or "").replace("-", " "), step))
     style = Style.GOOD if challenge.state is ChallengeState.PASSED else Style.ERROR
-    return _Line(challenge.at, style, "challenge", _joined(challenge.state, challenge.reason))
+    why = CHALLENGE_FAILURES[challenge.reason].rstrip(".") if challenge.reason else ""
+    return _Line(challenge.at, style, "challenge", _joined(challenge.state, why))
 
 
 _DESCRIPTIONS: dict[type[Record], Callable[..., _Line]] = {

@@ -98,7 +98,7 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
         "Let the door reach a time server; edge check shows whether it does",
     ),
     Reason.PRESENTATION_ATTACK: ReasonText(
-        "The face looks like a photo or a screen", "Find out who tried; the snapshot shows the face"
+        "The face looks like a photo or a screen", "Find out who tried; [snapshots] can show the face"
     ),
     Reason.LIVENESS_NOT_SHOWN: ReasonText(
         "The visitor showed too little sign of life in time",
@@ -109,7 +109,7 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
         "Ask the visitor to try again; liveness.challenge is the cause",
     ),
     Reason.BEYOND_THRESHOLD: ReasonText(
-        "The face matches no enrolled person", "Enrol the visitor, or add photos if they are enrolled"
+        "The face matches no enrolled person", "Enrol the visitor, or add photos of an enrolled person"
     ),
     Reason.RUNNER_UP_TOO_NEAR: ReasonText(
         "The face matches two enrolled people about equally well",

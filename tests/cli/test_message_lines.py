@@ -92,6 +92,13 @@ def test_complete_line_in_a_pipe() -> None:
             ),
             "challenge        look up, step 1 of 2",
         ),
+        (
+            Challenge(
+                v=1, door="front", id="x", at=AT, expires_at=AT, ask=ChallengeMovement.LOOK_UP,
+                state=ChallengeState.FAILED, step=1, steps=2, reason=ChallengeFailure.LEFT,
+            ),
+            "challenge        failed, The visitor left",
+        ),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )  # fmt: skip
