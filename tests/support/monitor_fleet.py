@@ -183,7 +183,7 @@ class FleetPublisher:
 
 
 def main(url: str, doors: Sequence[str] = ("lobby", "lab", "store", "garage", "roof", "canteen", "archive")) -> None:
-    """Publish until stopped: two events a second, health every 10 s; one door is offline, one has a problem."""
+    """Publish until stopped: two events a second, health every 10 s; one door is offline, two have problems."""
     online = [door for door in doors if door != doors[2]]
     seeing = [door for door in online if door != doors[4]]
     with FleetPublisher(MqttConfig(url=url)) as fleet:
@@ -195,8 +195,9 @@ def main(url: str, doors: Sequence[str] = ("lobby", "lab", "store", "garage", "r
             door = seeing[i * 3 % len(seeing)]
             if i % 20 == 0:
                 for j, each in enumerate(online):
-                    problems = ["camera: no frame for 12 s"] if each not in seeing else []
-                    fleet.enqueue(each, a_health(each, i + j, problems=problems))
+                    problems = {doors[1]: ["the clock is not synchronised"], doors[4]: ["camera: no frame for 12 s"]}
+                    camera = CameraState.WORKING if each in seeing else CameraState.LOST
+                    fleet.enqueue(each, a_health(each, i + j, problems=problems.get(each, []), camera=camera))
             fleet.enqueue(door, an_event(door, i))
             fleet.enqueue(door, a_presence(door, i % 3 == 0))
             fleet.run_until(time.monotonic() + 0.5)

@@ -225,7 +225,7 @@ def test_event_visible_within_200_ms(show: Show) -> None:
     page = opened(show, "/", show.browser.new_page(), errors)
 
     def publish(number: int) -> None:
-        show.fleet.publish("lab", an_event("lab", number, detail=f"at={time.time_ns()}"))
+        show.fleet.publish("lab", an_event("lab", number, detail=f"at={time.time_ns()}", kind=EventKind.DENIED))
         show.fleet.run_until(time.monotonic() + 0.1)
 
     visible(page, 40, publish, 200)
@@ -244,7 +244,8 @@ def test_hundred_doors_and_fifty_events_a_second(show: Show) -> None:
 
     def publish(number: int) -> None:
         began[0] = time.monotonic() if number == 0 else began[0]
-        show.fleet.enqueue(doors[number % 100], an_event("x", number, detail=f"at={time.time_ns()}"))
+        event = an_event("x", number, detail=f"at={time.time_ns()}", kind=EventKind.DENIED)
+        show.fleet.enqueue(doors[number % 100], event)
         show.fleet.run_until(began[0] + (number + 1) / 50)
 
     visible(page, 500, publish, 500)

@@ -81,7 +81,8 @@ export function doorsView() {
   };
   for (const each of [find, trouble]) each.addEventListener("input", () => { table.filter(); showEmpty(); });
   const list = eventList($("rail"), (event) => {
-    const made = el("li", {}, el("p", {}, when(event.at_ms), kindTag(event.kind), " ", event.who), el("p", { class: "muted" }, doorLink(event.door), event.reason ? ` · ${event.reason}` : ""));
+    const reason = event.kind === "door-open" ? "" : event.reason; // an opening needs no explanation
+    const made = el("li", {}, el("p", {}, when(event.at_ms), kindTag(event.kind), " ", event.who), el("p", { class: "muted" }, doorLink(event.door), reason ? ` · ${reason}` : ""));
     made.dataset.n = event.n;
     return made;
   }, () => true);
