@@ -35,7 +35,7 @@ def run_demo(broker: str | None) -> Iterator[Message]:
         if broker:
             mqtt = MqttConfig(url=broker)
         else:
-            mqtt = MqttConfig(url=stack.enter_context(EmbeddedBroker()).url, protocol="3.1.1")  # all that it speaks
+            mqtt = MqttConfig(url=stack.enter_context(EmbeddedBroker()).url, protocol="3.1.1")  # its only version
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="threshold-demo-"))
         daemon = Daemon(
             DoorConfig(

@@ -34,7 +34,8 @@ _LEGEND = (
     LegendEntry(_GREEN, "door opens"),
     LegendEntry(_RED, "denied"),
     LegendEntry(_AMBER, "unknown visitor"),
-    LegendEntry(_GREY, "bar: distance to the nearest person, lower is nearer; white mark: threshold", bar=True),
+    LegendEntry(_GREY, "distance to the nearest person, lower is nearer", bar=(0.6, None)),
+    LegendEntry(_GREY, "threshold", bar=(0.0, 0.5)),
 )
 _MESSAGE_S = 2.0  # how long a decision or the end of a challenge is shown
 _SAMPLE_S = 1.5  # how long a sample is shown; after a verdict there is one a second

@@ -17,10 +17,10 @@ Colour: TypeAlias = tuple[int, int, int]  # BGR
 _WHITE, _LIGHT, _GREY, _DARK = (255, 255, 255), (215, 215, 215), (105, 100, 95), (28, 24, 22)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _HAS_TRUETYPE = int(cv2.__version__.partition(".")[0]) >= 5  # OpenCV 4 draws ASCII only, as strokes
-_TEXT_SCALE = 0.5  # of letters at a width of
-_TEXT_WIDTH_PX = 640
+_TEXT_WIDTH_PX = 640  # the following sizes are for pictures of this width
+_TEXT_SCALE = 0.5 if _HAS_TRUETYPE else 0.42
 _MAX_SIDE_PX = 1920
-_ROW_PX, _STATUS_PX, _MARGIN_PX = 21, 30, 8  # at that width
+_ROW_PX, _STATUS_PX, _MARGIN_PX = 21, 30, 8
 _PLATE_OPACITY = 0.68
 _GROUND_SHADE = 0.75  # of a colour under white text
 _TITLE_STRENGTH = 0.65  # of a colour as text on a dark plate, mixed with white
@@ -33,7 +33,7 @@ class LegendEntry:
 
     colour: Colour
     text: str
-    bar: bool = False  # a distance bar with a threshold mark instead of a box
+    bar: tuple[float, float | None] | None = None  # a distance bar, with filled share and mark, instead of a box
 
 
 class Layout:
@@ -62,7 +62,7 @@ class Layout:
         for entry, x, y, symbol in places:
             middle = self.status_px + y + row * 0.5
             if entry.bar:
-                _draw_bar(panel, (x, middle - row / 6), symbol, (0.35, 0.6), entry.colour, self.zoom)
+                _draw_bar(panel, (x, middle - row / 6), symbol, entry.bar, entry.colour, self.zoom)
             else:
                 corner, opposite = (x, middle - symbol / 2), (x + symbol, middle + symbol / 2)
                 cv2.rectangle(panel, _round(corner), _round(opposite), entry.colour, _line(self.zoom), cv2.LINE_AA)
@@ -99,8 +99,8 @@ class Canvas:
     def label(self, box: Box, lines: Sequence[str], colour: Colour) -> None:
         """Write lines next to a box, the first of them in its colour.
 
-        They are above the box and other faces and labels, or where there is no room below it or at the top. Draw all
-        faces before the first label.
+        They are above the box and clear of other faces and labels. Without room there, they are below the box or at the
+        top of the picture. Draw all faces before the first label.
         """
         row, margin = _ROW_PX * self._zoom, _MARGIN_PX / 2 * self._zoom
         lines = [_shorten(line, self._layout.width - 4 * margin, self._zoom) for line in lines]
@@ -122,7 +122,7 @@ class Canvas:
         _draw_bar(self._view, at, box.width * self._scale, parts, colour, self._zoom)
 
     def status(self, text: str, colour: Colour | None) -> None:
-        """Write the state of the door on the panel, on a ground of `colour`."""
+        """Write the state of the door on the panel, with `colour` as background."""
         bar = self.picture[self._layout.height : self._layout.height + self._layout.status_px]
         if colour:
             bar[:] = np.array(colour) * _GROUND_SHADE
@@ -149,16 +149,19 @@ def _draw_bar(
     picture: BgrImage,
     at: tuple[float, float],
     width: float,
-    parts: tuple[float, float],
+    parts: tuple[float, float | None],
     colour: Colour,
     zoom: float,
 ) -> None:
-    """Draw a bar of a share `parts[0]` of its width, with a white mark at `parts[1]`."""
+    """Draw a bar that is filled to the share `parts[0]` of its width, with a white mark at `parts[1]` unless None."""
     (left, top), height = at, _ROW_PX * zoom / 3
-    end, mark = (left + width * min(part, 1.0) for part in parts)
-    for shade, right in ((_GREY, left + width), (colour, end)):
-        cv2.rectangle(picture, _round((left, top)), _round((right, top + height)), shade, -1)
-    overhang = 2 * zoom
+    filled, marked = parts
+    for shade, share in ((_GREY, 1.0), (colour, min(filled, 1.0))):
+        if share:
+            cv2.rectangle(picture, _round((left, top)), _round((left + width * share, top + height)), shade, -1)
+    if marked is None:
+        return
+    mark, overhang = left + width * min(marked, 1.0), 2 * zoom
     ends = _round((mark, top - overhang)), _round((mark, top + height + overhang))
     cv2.line(picture, *ends, _DARK, _line(zoom) + 2)
     cv2.line(picture, *ends, _WHITE, _line(zoom))
@@ -205,7 +208,7 @@ def _drawable(text: str) -> str:
 def _weight(zoom: float, bold: bool) -> int:
     if _HAS_TRUETYPE:
         return 2 if bold else 1
-    return max(1, round(zoom * (2 if bold else 1)))  # pixels
+    return max(1, round(zoom * (1.4 if bold else 1)))  # pixels
 
 
 def _line(zoom: float) -> int:

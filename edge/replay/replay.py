@@ -35,7 +35,7 @@ class ReplayStep:
 
 
 class ReplayObserver(Protocol):
-    """Is called after every frame."""
+    """Receives the state of the door after every frame."""
 
     def on_step(self, step: ReplayStep) -> None: ...
 
@@ -103,7 +103,7 @@ def replay(
             decisions = pipeline.step(frame, at_ns)
             step = ReplayStep(frame, pipeline, decisions, pipeline.drain_prompts())
             if decisions or step.prompts:
-                bar.clear()  # so that lines about them do not begin behind the bar
+                bar.clear()  # lines about decisions and prompts must not begin behind the bar
             for observer in observers:
                 observer.on_step(step)
             yield from map(_to_event, decisions)
@@ -111,7 +111,7 @@ def replay(
 
 
 def _to_event(decision: Decision) -> ReplayEvent:
-    """The printed form of a decision; an unknown visitor has no person, however near somebody is."""
+    """Convert a decision; an unknown visitor has no person, even if one is near."""
     verdict = decision.verdict
     person = verdict.match.person if decision.kind is not AccessOutcome.UNKNOWN else None
     box = verdict.track.face.box
