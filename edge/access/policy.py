@@ -26,7 +26,7 @@ class Policy:
         self._shared_limits = [limits for limits in rules.people if _is_pattern(limits.person)]
 
     def apply_to(self, verdict: RecognitionConfig) -> RecognitionConfig:
-        """Settings of a verdict at this door: its factor multiplies that of door.toml, its `min_samples` goes first."""
+        """Settings of a verdict: the door's factor multiplies that of door.toml, its `min_samples` replaces it."""
         return msgspec.structs.replace(
             verdict,
             threshold_factor=verdict.threshold_factor * self._door.threshold_factor,

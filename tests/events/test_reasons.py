@@ -58,6 +58,17 @@ def test_every_code_is_produced_somewhere() -> None:
     assert members_used("Reason") == set(Reason.__members__)
 
 
+def test_events_are_made_only_in_the_factory() -> None:
+    """It checks the reason; every other module gets its events from there or from `decode`."""
+    makers = {
+        file.relative_to(EDGE).as_posix()
+        for file in EDGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Event"
+    }
+    assert makers == {"events/factory.py"}
+
+
 def test_no_code_is_written_as_text() -> None:
     """Outside the list a code is a member of the enum, so that mypy knows every use; one kind has the same name."""
     words = {node.value for node in nodes() if isinstance(node, ast.Constant) and isinstance(node.value, str)}
