@@ -1,4 +1,4 @@
-"""Publishes over one connection: open commands, then events, challenges, snapshots, retained reports and health."""
+"""Publishes over one connection: events, open commands, challenges, snapshots, retained reports and health."""
 
 from __future__ import annotations
 

@@ -148,9 +148,9 @@ def test_discovery_is_sent_and_retained(broker: AnyBroker, tmp_path: Path) -> No
     assert made
     with a_door(config_for(broker), tmp_path, made) as publisher, listening(config_for(broker)) as home:
         wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
-        wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the introduction")
+        wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the discovery message")
     with listening(config_for(broker)) as later:
-        wait_until(lambda: later.count(CONFIG_TOPIC) == 1, "the kept introduction")
+        wait_until(lambda: later.count(CONFIG_TOPIC) == 1, "the retained discovery message")
         assert [message.payload for message in later.heard if message.topic == CONFIG_TOPIC] == [made.payload]
 
 
@@ -207,20 +207,20 @@ def test_flood_on_the_birth_topic(tmp_path: Path, protocol: str) -> None:
         listening(config_for(broker)) as home,
         a_door(config_for(broker, protocol=protocol), tmp_path, make_discovery_message(FRONT)) as publisher,
     ):
-        wait_until(lambda: home.count(CONFIG_TOPIC) == 1, "the introduction")
+        wait_until(lambda: home.count(CONFIG_TOPIC) == 1, "the discovery message")
         home.say(b"x" * 100_000)
         home.say(b"online")
-        wait_until(lambda: home.count(CONFIG_TOPIC) == 2, "the introduction again")
+        wait_until(lambda: home.count(CONFIG_TOPIC) == 2, "the discovery message again")
         wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
 
 
 def test_disabling_leaves_no_retained_message(broker: AnyBroker, tmp_path: Path) -> None:
     with a_door(config_for(broker), tmp_path, make_discovery_message(FRONT)), listening(config_for(broker)) as home:
-        wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the introduction")
+        wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the discovery message")
     with listening(config_for(broker)) as home:
-        wait_until(lambda: home.count(CONFIG_TOPIC) == 1, "the kept introduction")
+        wait_until(lambda: home.count(CONFIG_TOPIC) == 1, "the retained discovery message")
         with a_door(config_for(broker), tmp_path, make_discovery_message(OFF)):
-            wait_until(lambda: home.count(CONFIG_TOPIC) == 2, "the farewell")
+            wait_until(lambda: home.count(CONFIG_TOPIC) == 2, "the offline status")
     with listening(config_for(broker)) as later:
-        wait_until(lambda: later.count(TOPICS.topic_for(Channel.STATUS)) == 1, "what is kept")
+        wait_until(lambda: later.count(TOPICS.topic_for(Channel.STATUS)) == 1, "the retained messages")
         assert later.count(CONFIG_TOPIC) == 0

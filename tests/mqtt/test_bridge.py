@@ -32,7 +32,7 @@ class Ear:
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         self.client.subscribe("#", qos=1)
-        wait_until(lambda: bool(subscribed), "the subscription stands")
+        wait_until(lambda: bool(subscribed), "the subscription is confirmed")
 
     def _hear(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         self.heard.append((message.topic, bytes(message.payload)))
@@ -71,7 +71,7 @@ def test_topics_that_the_bridge_forwards(
 ) -> None:
     building, centre = brokers
     door, desk = Ear(building.port, "door"), Ear(centre.port, "desk")
-    wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.heard, "the centre knows of the building")
+    wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.heard, "the bridge has reached the centre")
     door.say(FRONT.topic_for(Channel.OPEN), b"open sesame")
     door.say(FRONT.topic_for(Channel.EVENTS), encode(an_event("through the bridge")))
     desk.say(repo_topic("home", "timestamp.json"), b"signed", retain=True)
@@ -91,7 +91,7 @@ def test_topics_that_the_bridge_forwards(
 def test_events_during_an_outage_arrive_later(brokers: tuple[Mosquitto, Mosquitto]) -> None:
     building, centre = brokers
     door, desk = Ear(building.port, "door"), Ear(centre.port, "desk")
-    wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.heard, "the bridge stands")
+    wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.heard, "the bridge is connected")
     desk.close()
     centre.close()
     wait_until(lambda: not answers(centre.port), "the centre does not answer")

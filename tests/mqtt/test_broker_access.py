@@ -417,7 +417,7 @@ def test_false_broker_is_refused(
             with pytest.raises(BrokerError, match=complaint) as caught:
                 connect(table, client_id="x")
             door.open(an_opening(), time.monotonic_ns())
-            wait_until(lambda: bool(expired), "the opening is given up")
+            wait_until(lambda: bool(expired), "the open command expires")
             assert outbox.depth() == 1
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len([text for text in warnings if str(caught.value) in text]) == 1

@@ -114,7 +114,7 @@ def test_killed_and_restarted_broker_gets_every_event(broker: AnyBroker, outbox:
             wait_until(lambda: relay.cut_after is None, "cut")
             relay.close()
             wait_until(lambda: door.publisher.state.status is not ConnectionStatus.ONLINE, "noticed")
-            taken = outbox.acknowledged_seq()  # a broker that dies may not have passed these on yet
+            taken = outbox.acknowledged_seq()  # a killed broker may not have delivered these
             before = receive(subscriber, taken) if taken else []
             before += until_now(subscriber, config_for(broker))
         broker.close()
@@ -167,7 +167,7 @@ def test_closing_sends_waiting_events_and_offline(broker: AnyBroker, outbox: Out
             sent = fill(outbox, 50)
             door.publisher.close(timeout_s=DEADLINE_S)
         assert door.publisher.state.status is ConnectionStatus.CLOSED
-        # amqtt acknowledges before it passes on: a mark of another client may overtake the last events.
+        # amqtt acknowledges before it delivers, so a marker of another client may overtake the last events.
         heard = receive(subscriber, 52) + until_now(subscriber, config)
     assert ids(heard) == sent
     statuses = [message.record for message in heard if isinstance(message.record, Status)]
@@ -286,7 +286,7 @@ def test_open_command_is_never_sent_twice(broker: AnyBroker, outbox: Outbox) -> 
         relay.swallow = True
         (sent,) = fill(outbox, 1)
         door.publisher.open(an_open_command(), time.monotonic_ns())
-        wait_until(lambda: b"/open" in relay.swallowed, "swallowed")
+        wait_until(lambda: b"/open" in relay.swallowed, "dropped by the relay")
         relay.swallow = False
         relay.cut()
         wait_until(lambda: outbox.depth() == 0, "sent again")
@@ -325,7 +325,7 @@ def test_challenge_wakes_an_idle_publisher(tmp_path: Path, outbox: Outbox) -> No
     ):
         door.online()
         fill(outbox, 1)
-        wait_until(lambda: outbox.depth() == 0, "acknowledged, and now it sleeps")
+        wait_until(lambda: outbox.depth() == 0, "acknowledged, and the publisher waits")
         message = Challenge(
             v=VERSION,
             door="front",
@@ -413,7 +413,7 @@ def test_refused_login_never_counts_as_connected(
         config = config_for(broker, username="front", password_file=str(password), protocol=protocol)
         with a_door(config, outbox) as door:
             fill(outbox, 1)
-            wait_until(lambda: caplog.text.count("refuses") >= 1, "said")
+            wait_until(lambda: caplog.text.count("refuses") >= 1, "logged")
             state = door.publisher.state
             assert state.status in (ConnectionStatus.REFUSED, ConnectionStatus.CONNECTING)
             door.publisher.open(an_open_command(), time.monotonic_ns())

@@ -119,7 +119,7 @@ def test_crash_while_replacing(tmp_path: Path, stage: str) -> None:
         with open_outbox(tmp_path / "other") as other:
             other.append(an_event("ghost"))
             log = (tmp_path / "other" / "outbox.db-wal").read_bytes()
-        (tmp_path / "outbox.db-wal").write_bytes(log)  # of the old file: must not meet the new one
+        (tmp_path / "outbox.db-wal").write_bytes(log)  # log of the old file, which must not be applied to the new one
     with open_outbox(tmp_path) as outbox:
         assert outbox.pending() == kept
         assert outbox.append(an_event()) > kept[-1].seq

@@ -50,7 +50,7 @@ def test_removed_person_is_deleted_from_the_disk(tmp_path: Path, signer: Release
         current = door.store.current()
         assert current is not None
         assert current.previous_release == 1
-        assert len(holds(state, vector(8).tobytes())) == 2  # the rest can still be rolled back to
+        assert len(holds(state, vector(8).tobytes())) == 2  # other people stay in the rollback copy
 
 
 def test_rollback_copy_after_a_replaced_vector(tmp_path: Path, signer: ReleaseSigner) -> None:
@@ -129,7 +129,7 @@ def test_release_that_keeps_crashing_is_rolled_back(tmp_path: Path, signer: Rele
     store = ReleaseStore(state)
     current = store.current()
     assert current is not None
-    store.activate(msgspec.structs.replace(current, proven=False))  # as a door leaves it that dies
+    store.activate(msgspec.structs.replace(current, proven=False))  # as after a crash
     for _ in range(MAX_UNPROVEN_STARTS):
         assert runs(state) == 2
     assert runs(state) == 1

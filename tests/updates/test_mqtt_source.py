@@ -189,7 +189,7 @@ def test_ten_thousand_foreign_messages_have_no_effect(mosquitto: Setting, tmp_pa
     hostile = ["../../etc/passwd", "..", "%2e%2e", "x" * 1000, "timestamp.json/..", "999.snapshot.json", "é", " "]
     junk += [(repo_topic(SITE, f"{hostile[turn % 8]}{turn // 8}"), b"junk") for turn in range(1_000)]
     flood(mosquitto.mqtt, junk)
-    with contextlib.suppress(BrokerError):  # Mosquitto hangs up on control characters; other brokers may not
+    with contextlib.suppress(BrokerError):  # Mosquitto closes the connection at control characters
         flood(mosquitto.mqtt, [(repo_topic(SITE, "a\x1b[2Jb"), b"junk")])
     mosquitto.publish(list(range(50)))
     before = memory_mb()[0]
@@ -293,7 +293,7 @@ def test_reconnection_to_a_lost_broker(tmp_path: Path) -> None:
     with door_at(setting, tmp_path / "state") as door:
         settle(door, 1)
         broker.close()
-        broker.start()  # without persistence: it has forgotten everything
+        broker.start()  # without persistence, so all messages are lost
         setting.publish(list(range(6)))
         settle(door, 2, 20)
         broker.close()

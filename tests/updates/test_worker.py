@@ -64,14 +64,14 @@ def test_refusal_is_reported_once(tmp_path: Path, signer: ReleaseSigner) -> None
             (signer.folder / "timestamp.json").write_bytes(b"{}")
         assert door.worker.status.release == 1
         (signer.folder / "timestamp.json").write_bytes(good)
-        wait_until(lambda: door.worker.status.ok, "good again")
+        wait_until(lambda: door.worker.status.ok, "the status is good again")
     refusals = [news.status.detail for news in door.news if news.refused]
     assert len(refusals) == len(set(refusals))
     assert refusals[0].startswith("timestamp.json: damaged")
 
 
 def test_check_is_repeated_when_the_clock_is_set(tmp_path: Path, signer: ReleaseSigner) -> None:
-    clock = {"set": False, "now": later(100)}  # by which the signatures have expired
+    clock = {"set": False, "now": later(100)}  # the signatures have expired by then
     with Door(
         tmp_path / "state",
         signer.root,
@@ -195,7 +195,7 @@ def test_rejected_release_is_loaded_once(tmp_path: Path, signer: ReleaseSigner) 
         verified = door.store.metadata / "timestamp.json"
         wait_until(lambda: verified.read_bytes() == timestamp, "the renewed signatures are verified")
         waits = len(source.asked_s)
-        wait_until(lambda: len(source.asked_s) > waits, "that look has ended")
+        wait_until(lambda: len(source.asked_s) > waits, "the check has ended")
     assert door.loads == 1
     assert door.worker.status.detail == reason
 
