@@ -1,1 +1,1 @@
-"""Int8 models: made from the float originals, measured, and prepared for the Edge TPU."""
+"""Makes int8 models from the float originals, measures them, and prepares them for the Edge TPU."""
