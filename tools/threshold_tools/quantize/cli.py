@@ -42,8 +42,8 @@ _FOLDERS = {
     "ranges need some hundred people, distances some thousand",
     "--images": "face photos for the comparison of int8 with float, best of people who are not in --calibrate; by "
     "default the bundled portraits, and the manifest keeps the report of an unchanged model",
-    "--chain": "write no model; measure the cost of int8 in recognition on FOLDER/<person>/*.jpg, with float and int8 models "
-    "on the same pairs; writes chain.json in the models folder",
+    "--chain": "write no model; measure the cost of int8 in recognition on FOLDER/<person>/*.jpg, with float and int8 "
+    "models on the same pairs; writes chain.json in the models folder",
 }
 
 
