@@ -1,4 +1,4 @@
-"""Cost of int8 in recognition."""
+"""What int8 costs in recognition."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rows_of(report: accuracy_report.AccuracyReport) -> dict[str, accuracy_report
 
 
 def test_the_float_chain_is_no_worse_than_itself_and_noise_costs() -> None:
-    """On the same pairs, equal vectors lose exactly 0; vectors with noise lose more than the standard error."""
+    """Judged on the same pairs, equal vectors lose exactly nothing; vectors with noise lose more than its error."""
     report = accuracy_report.report(
         {accuracy_report.FLOAT: faces_of(0), "same": faces_of(0), "noisy": faces_of(1.5)}, NAMES, "test", 8
     )
@@ -39,7 +39,7 @@ def test_the_float_chain_is_no_worse_than_itself_and_noise_costs() -> None:
 
 
 def test_a_face_that_int8_does_not_find_is_an_error() -> None:
-    """A photo without a face is an error of its chain, even if all other pairs are correct."""
+    """A photo without a face counts against the chain that lost it, even where all other pairs are judged rightly."""
     lost = faces_of(0, spread=0.1)
     lost[4] = 0
     row = rows_of(

@@ -13,7 +13,7 @@ from edge.vision.manifest import default_folder, read_manifest
 
 
 def test_impostor_table_is_strict_and_falls_with_the_rate() -> None:
-    """With a known distribution, no row is above the true quantile; the shipped table also decreases."""
+    """On distances of known distribution no row lies above the true quantile; the shipped table falls too."""
     distances = np.sort(np.random.default_rng(0).normal(2.0, 0.3, 400_000)).astype(np.float32)
     rows = impostor_table(distances)
     for row in rows:
@@ -27,6 +27,6 @@ def test_impostor_table_is_strict_and_falls_with_the_rate() -> None:
 
 
 def test_too_few_strangers_are_refused() -> None:
-    """Two anchors of the fit need some thousand pairs."""
+    """Two of the anchors that the tail is fitted to need some thousand pairs."""
     with pytest.raises(InputError, match="12 pairs of strangers"):
         impostor_table(np.linspace(1, 3, 12, dtype=np.float32))

@@ -15,7 +15,7 @@ from edge.vision.manifest import default_folder
 
 def test_bad_usage_is_said_in_one_line(tmp_path: Path) -> None:
     """An unknown model, and a folder without photos."""
-    with pytest.raises(InputError, match="--only mobile: no such model; choose one of detector-far"):
+    with pytest.raises(InputError, match="--only mobile: no such model; there are detector-far"):
         main(["--only", "mobile"])
     with pytest.raises(InputError, match="no image"):
         main(["--images", str(tmp_path), "--out", str(tmp_path / "out")])
@@ -23,7 +23,7 @@ def test_bad_usage_is_said_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.network
 def test_check_catches_one_flipped_weight(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--check` passes the committed file and names the change in a modified one."""
+    """`--check` passes the committed file and names what was changed in a tampered one."""
     shutil.copytree(default_folder(), tmp_path / "models")
     assert main(["--check", "--only", "landmarks", "--out", str(tmp_path / "models")]) == 0
     path = tmp_path / "models" / "landmarks.tflite"
@@ -57,7 +57,7 @@ def test_models_are_made_again_with_their_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.network
 def test_calibration_writes_what_making_a_model_needs(tmp_path: Path) -> None:
-    """Ranges are measured on the bundled portraits, and a model is made with them."""
+    """Ranges measured on the bundled portraits; a model is made of them."""
     out = tmp_path / "models"
     shutil.copytree(default_folder(), out)
     assert main(["--only", "detector-near", "--calibrate", str(PORTRAITS), "--out", str(out)]) == 0

@@ -1,4 +1,4 @@
-"""First difference of two TFLite files."""
+"""Where two TFLite files first differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODELS = default_folder()
 
 
 def test_a_flipped_weight_is_found_and_named() -> None:
-    """One bit in 800 kB: the operation, the tensor and the byte are named."""
+    """One bit among 800 kB: the operation, the tensor and the byte are named."""
     content = read_model(MODELS, "landmarks")[1]
     (difference,) = differences(content, flipped_weight(content))
     assert difference.startswith("operation 1")
@@ -22,7 +22,7 @@ def test_a_flipped_weight_is_found_and_named() -> None:
 
 
 def test_another_layout_of_the_same_network_is_no_difference() -> None:
-    """Another order of the buffers changes the file, but not the network."""
+    """Buffers in another order make other bytes and the same network."""
     content = read_model(MODELS, "detector-near")[1]
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     last = len(model.buffers)
@@ -36,6 +36,6 @@ def test_another_layout_of_the_same_network_is_no_difference() -> None:
 
 @pytest.mark.parametrize("broken", [b"", b"TFL3", b"\0" * 100])
 def test_a_damaged_file_is_said_to_be_unreadable(broken: bytes) -> None:
-    """Truncated or overwritten files give one line, not a traceback."""
+    """Truncated or overwritten files end in a sentence, not in a traceback."""
     (difference,) = differences(read_model(MODELS, "detector-near")[1], broken)
     assert difference.startswith("not readable as a TFLite file")

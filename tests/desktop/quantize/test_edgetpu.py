@@ -1,4 +1,4 @@
-"""Prediction of the operations that a Coral Edge TPU runs."""
+"""What of a model a Coral Edge TPU would run, by its documentation."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_after_the_first_unmapped_operation_nothing_is_mapped() -> None:
     text = edgetpu.show([mapping])
     assert "m: 3 of 5 operations are mapped, 60.0% of the multiplications" in text
     assert "from there on the CPU: 2 CONV_2D" in text
-    assert "otherwise it ends at 1 with 20.0%" in text
+    assert "if not, it ends at 1 with 20.0%" in text
 
 
 @pytest.mark.network
@@ -160,7 +160,7 @@ def test_another_file_is_refused() -> None:
 
 @pytest.fixture
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Install a stand-in for the compiler that runs these shell commands; returns its file."""
+    """A program in the compiler's place that leaves what its shell commands leave; returns its file."""
     program = tmp_path / "bin" / edgetpu.COMPILER
     program.parent.mkdir()
     program.write_text(
@@ -177,7 +177,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def wholes(*names: str) -> dict[str, tuple[Model, bytes]]:
-    """Return files to compile; the stand-in accepts any."""
+    """Files to compile; the compiler's stand-in takes any."""
     return {name: read_model(default_folder(), name) for name in names}
 
 
@@ -194,7 +194,7 @@ def test_compiled_models_get_a_manifest_of_their_own(compiler: Path, tmp_path: P
 
 def test_a_compiler_that_maps_nothing_or_fails_is_told(compiler: Path, tmp_path: Path) -> None:
     compiler.write_text("#!/bin/sh\necho Model not quantized\n")
-    with pytest.raises(ThresholdError, match="mapped no operation of embedder: Model not quantized"):
+    with pytest.raises(ThresholdError, match="mapped nothing of embedder; it said: Model not quantized"):
         edgetpu.compile_models(wholes("embedder"), tmp_path / "a")
     compiler.write_text("#!/bin/sh\necho Internal error >&2; exit 1\n")
     with pytest.raises(ThresholdError, match=r"failed \(1\): Internal error"):

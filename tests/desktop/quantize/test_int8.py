@@ -1,4 +1,4 @@
-"""Conversion of a float graph and its ranges to an int8 file."""
+"""From a float graph and its ranges to an int8 file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def int8_of(graph: Graph) -> bytes:
 
 
 def test_int8_is_deterministic_and_near_the_float_result() -> None:
-    """The same bytes twice; input is the byte XOR 0x80; the result is within a few steps of float."""
+    """Twice the same bytes; the byte XOR 0x80 as input; within a few steps of the float result."""
     graph = small_network(seed=4, steepest=3)
     content = int8_of(graph)
     assert content == int8_of(graph)
@@ -38,7 +38,7 @@ def test_int8_is_deterministic_and_near_the_float_result() -> None:
 
 
 def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
-    """PRELU and ADD between int8 convolutions need no further ranges and have fewer roundings."""
+    """PRELU and ADD between int8 convolutions: no range beyond those of the graph itself, and fewer roundings."""
     graph = small_network(seed=4, steepest=3)
     rewrite.fuse_relu(graph)
     rewrite.fold_steep_slopes(graph)
@@ -59,7 +59,7 @@ def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
 
 
 def test_a_missing_range_is_named() -> None:
-    """Ranges of another graph are rejected."""
+    """Ranges of another graph are refused."""
     graph = small_network(seed=1, steepest=1)
     rewrite.prelu_as_max(graph)
     ranges = {node.output: (-1.0, 1.0) for node in graph.nodes[5:]}

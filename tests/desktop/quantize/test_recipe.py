@@ -1,4 +1,4 @@
-"""Committed models match their manifest and their recipes."""
+"""Committed models are what their manifest says and what their recipes make."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_committed_model_is_the_one_its_recipe_makes(name: str, originals: dict[
 @pytest.mark.network
 @pytest.mark.parametrize("name", RECIPES)
 def test_int8_is_near_its_float_original(name: str, originals: dict[str, bytes], photo: Photo) -> None:
-    """On the bundled portraits, which were not used for calibration."""
+    """On the bundled portraits, which nothing was measured on."""
     recipe = RECIPES[name]
     floats = {each: RECIPES[each].float_runner(content) for each, content in originals.items()}
     portraits = [photo(stem) for stem in ("astronaut", "biden", "obama2", "obama3")]

@@ -60,7 +60,7 @@ def test_a_rewrite_keeps_the_function(step: Callable[[Graph], None]) -> None:
 
 
 def test_a_centred_output_is_the_same_output() -> None:
-    """The final ADD adds the constant that the bias lost."""
+    """What the bias loses, the final ADD brings back."""
     graph = Graph([], {}, {"image": (1, 1, 1, 3)}, ["image"])
     conv(np.random.default_rng(0), graph, "image", "result", 5)
     graph.outputs = {"result": "result"}
@@ -71,7 +71,7 @@ def test_a_centred_output_is_the_same_output() -> None:
 
 
 def test_a_decomposed_prelu_becomes_one_node() -> None:
-    """relu(x) + a/2 (x - |x|) of MobileFaceNet is recognised, and the function stays the same."""
+    """relu(x) + a/2 (x - |x|), as MobileFaceNet ships it, is recognised and means the same."""
     slopes = np.random.default_rng(3).uniform(-9, 9, 8)
     merged = Graph([], {}, {"image": (1, SIDE, SIDE, 3)}, ["image"], {"result": "result"})
     conv(np.random.default_rng(0), merged, "image", "x", 8)
@@ -92,7 +92,7 @@ def test_a_decomposed_prelu_becomes_one_node() -> None:
 
 
 def test_input_takes_bgr_bytes() -> None:
-    """After folding, BGR bytes give the result of normalised RGB; half a grey level is in the bias."""
+    """After folding, BGR bytes give what normalised RGB gave; half a grey level went into the bias."""
     original = Graph([], {}, {"rgb": (1, SIDE, SIDE, 3)}, ["rgb"], {"result": "result"})
     conv(np.random.default_rng(0), original, "rgb", "result", 4)
     folded = original.copy()

@@ -1,4 +1,4 @@
-"""Calibration and comparison use the inputs from the door's stages."""
+"""What models are calibrated and compared on is what the door's own stages give them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Photo = Callable[[str], BgrImage]
 
 @pytest.fixture(scope="module")
 def integers() -> dict[str, ModelRunner]:
-    """Runners of the committed models."""
+    """The committed models as the model maker runs them."""
     return {name: ModelRunner(read_model(default_folder(), name)[1]) for name in RECIPES}
 
 
@@ -35,14 +35,14 @@ def cropper(integers: dict[str, ModelRunner]) -> Cropper:
 
 
 def leaning(image: BgrImage, degrees: float) -> BgrImage:
-    """Return the picture rotated about its centre."""
+    """The picture turned about its middle."""
     height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
     return np.asarray(cv2.warpAffine(image, turn, (width, height)), np.uint8)
 
 
 def test_crops_of_a_portrait(cropper: Cropper, integers: dict[str, ModelRunner], photo: Photo) -> None:
-    """An upright crop for landmarks, and an aligned face with five points near the template."""
+    """An upright crop for the mesh, and an aligned face whose five points lie near the template."""
     crops = cropper.crop(photo("astronaut"))
     assert crops is not None
     assert crops.mesh.shape == (192, 192, 3)
@@ -55,7 +55,7 @@ def test_crops_of_a_portrait(cropper: Cropper, integers: dict[str, ModelRunner],
 @pytest.mark.parametrize("turned", [0, 12])
 @pytest.mark.parametrize("stem", ["astronaut", "biden", "obama2"])
 def test_crops_are_those_of_the_door(cropper: Cropper, photo: Photo, stem: str, turned: int) -> None:
-    """The inputs are bit for bit those of the door's detector, landmarks and aligner."""
+    """Bit for bit: what models are measured on is what the door's detector, mesh and aligner give them."""
     image = leaning(photo(stem), turned)
     frame = Frame(image, 0, 0)
     detecting, meshing = TfliteModel("detector-far", ModelsConfig()), TfliteModel("landmarks", ModelsConfig())
@@ -73,7 +73,7 @@ def test_crops_are_those_of_the_door(cropper: Cropper, photo: Photo, stem: str, 
 def test_pictures_for_a_detector_are_those_of_the_door(
     integers: dict[str, ModelRunner], photo: Photo, name: str
 ) -> None:
-    """Pictures are scaled, placed and padded with grey like at a door; the same faces are found."""
+    """Shrunk, placed and padded with grey as at a door; found are the same faces."""
     image = photo("obama2")
     model = TfliteModel(name, ModelsConfig())
     faces = Detector(model, DetectorConfig()).detect(Frame(image, 0, 0))

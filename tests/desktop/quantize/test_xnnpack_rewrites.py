@@ -1,4 +1,4 @@
-"""Rewrites for XNNPACK's kernels keep the function; in int8 bit for bit if only zeros are added."""
+"""Rewrites that suit XNNPACK's kernels: the same function, in int8 to the last bit where only zeros are added."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_pairs_of_columns_and_early_zeros_change_no_bit(kernel: int) -> None:
 
 
 def test_padding_that_would_cost_more_channels_than_it_saves_stays() -> None:
-    """Beyond sixteen channels, the kernel would process another block of weights."""
+    """Across sixteen channels another block of weights would have to be gone through."""
     graph = network(3)
     graph.constants["pads"][-1, 1] = 30
     graph.shapes["g"] = (*graph.shapes["g"][:-1], 39)

@@ -1,1 +1,1 @@
-"""Makes int8 models from the float originals, measures them, and prepares them for the Edge TPU."""
+"""Int8 models: made from the float originals, measured, and prepared for the Edge TPU."""

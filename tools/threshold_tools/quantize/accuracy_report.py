@@ -1,4 +1,4 @@
-"""Accuracy of recognition with int8 models compared with float models, on the same photos and pairs."""
+"""What int8 costs in recognition: the same photos through float and int8 models, compared on the same pairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from threshold_tools.reports.terminal import track
 
 FLOAT = "all float"
 FMRS = (1e-3, 1e-4, 1e-5)
-_CHAINS = {  # (form of detector and landmarks, form of the embedder): name
+_CHAINS = {  # form of detector and mesh, form of the embedder
     ("float", "float"): FLOAT,
     ("float", "int8"): "embedder int8",
     ("int8", "float"): "detector and mesh int8",
@@ -31,21 +31,21 @@ _CHAINS = {  # (form of detector and landmarks, form of the embedder): name
 
 
 class ChainAccuracy(msgspec.Struct, frozen=True):
-    """Accuracy of one chain of models."""
+    """The accuracy of one chain of models."""
 
     chain: str  # which models are int8
     ten_fold_percent: float  # mean accuracy in folds over all draws of pairs; a photo without a face is an error
-    below_float: float  # difference to the float chain on the same pairs, percentage points
-    standard_error: float  # of `below_float` over the draws of pairs, not over other people
+    below_float: float  # percentage points by which that is below the float chain's, on the same pairs
+    standard_error: float  # of `below_float`, over the draws of pairs; it says nothing of other people
     tar_percent: tuple[float, ...]  # over all pairs, at each of `FMRS`
     eer_percent: float  # over all pairs
-    cosine_median: float  # between the vectors and those of the float chain
+    cosine_median: float  # of the vectors to the float chain's
     cosine_p1: float
-    no_face: int  # photos without a face
+    no_face: int  # photos in which none was found
 
 
 class AccuracyReport(msgspec.Struct, frozen=True):
-    """Accuracy of all chains on one set of photos."""
+    """The cost of int8 on one set of photos."""
 
     images: str
     photos: int
@@ -57,14 +57,14 @@ class AccuracyReport(msgspec.Struct, frozen=True):
 def embed(
     paths: Sequence[Path], floats: Mapping[str, ModelRunner], integers: Mapping[str, ModelRunner]
 ) -> dict[str, FloatArray]:
-    """Return the unit vectors of the photos by chain, (N, D) float32; zeros without a face.
+    """A unit vector for each photo by each chain, (N, D) float32; zeros where no face was found.
 
     Args:
-        paths: paths of the photos.
+        paths: of the photos.
         floats, integers: models by name.
 
     Raises:
-        InputError: no photo has a face.
+        InputError: there is no face in any photo.
     """
     forms = {"float": floats, "int8": integers}
     croppers = {form: Cropper(models, CANDIDATE) for form, models in forms.items()}
@@ -83,13 +83,13 @@ def embed(
 
 
 def report(vectors: Mapping[str, FloatArray], names: Sequence[str], images: str, draws: int) -> AccuracyReport:
-    """Return the accuracy of each chain on the same draws of pairs.
+    """The accuracy of each chain's vectors on the same draws of pairs.
 
     Args:
-        vectors: (N, D) by chain, one row per photo, zeros without a face; must include the float chain.
+        vectors: by chain, (N, D) a row for each photo; zeros where no face was found. The float chain is one of them.
         names: "person/photo" of each photo.
-        images: description of the photos.
-        draws: number of random divisions into ten folds.
+        images: what they are, for people.
+        draws: how often to deal the people into ten folds and draw pairs.
 
     Raises:
         InputError: too few people for ten folds, or no two photos of a person with a face.
@@ -134,7 +134,7 @@ def _row(
 
 
 def table(found: AccuracyReport) -> Table:
-    """Return the report as a table."""
+    """The report for people."""
     title = f"{found.photos} photos of {found.people} people, {found.draws} draws of pairs in ten folds, in %"
     heads = [f"TAR {fmr:.0e}" for fmr in FMRS]
     result = Table("int8", "ten folds", "below float", *heads, "EER", "cosine", "no face", title=title)

@@ -1,4 +1,4 @@
-"""Compares an int8 model with its float original (outputs, time), and two files with each other."""
+"""Compares models: int8 with its float original, on the same pictures and in time; and one file with another."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from threshold_tools.quantize.runner import ModelRunner, float_runner, paired_ms
 from threshold_tools.quantize.stages import SubjectFinder
 
 Report = dict[str, float | str]
-_SCALE_TOLERANCE = 1e-6  # relative; library versions round the last bit of a scale differently
+_SCALE_TOLERANCE = 1e-6  # relative: another library version may round a scale's last bit differently
 
 
 def compare(recipe: Recipe, one: ModelRunner, other: ModelRunner, images: Iterable[BgrImage]) -> Report:
-    """Return the differences of `other` (int8) from `one` (float) on pictures for this model."""
+    """Differences of `other` (int8) from `one` (float); a detector gets scenes, the others what they see."""
     if recipe.job == "detector":
         return _compare_detectors(recipe, one, other, images)
     if recipe.job == "landmarks":
@@ -77,7 +77,7 @@ def _compare_meshes(one: ModelRunner, other: ModelRunner, images: Iterable[BgrIm
 
 
 def measure_time(recipe: Recipe, original: bytes, content: bytes) -> Report:
-    """Return median times of one run with one thread, of int8, float graph and shipped file, and sizes in kB."""
+    """Time of one run, 1 thread, against the canonical float graph and the file as shipped, medians; sizes in kB."""
     integer = ModelRunner(content)
     graph = recipe.normalize(original)
     floating = float_runner(graph, recipe.image_range)
@@ -98,7 +98,7 @@ def measure_time(recipe: Recipe, original: bytes, content: bytes) -> Report:
 
 
 def _keypoint_error(one: Face, other: Face) -> float:
-    """Return the mean distance of the six keypoints in percent of the eye distance."""
+    """Mean distance of the six keypoints in percent of the eye distance."""
     eyes = np.linalg.norm(one.keypoints_px[1] - one.keypoints_px[0])
     return float(100 * np.linalg.norm(one.keypoints_px - other.keypoints_px, axis=1).mean() / eyes)
 
@@ -108,14 +108,14 @@ def _round(value: float | np.floating, digits: int) -> float:
 
 
 def differences(expected: bytes, found: bytes) -> list[str]:
-    """Return the differences between two files, in execution order; empty if the networks are equal.
+    """What differs between two files, in execution order; empty when they are the same network.
 
     Files of the same network may still differ in bytes (another library version lays them out differently).
     """
     try:
         one, other = (schema.ModelT.InitFromPackedBuf(content, 0) for content in (expected, found))
         return list(_compare_models(one, other))
-    except Exception as error:  # the flatbuffer reader raises any exception on a damaged offset
+    except Exception as error:  # the flatbuffer reader raises whatever a damaged offset leads to
         return [f"not readable as a TFLite file ({type(error).__name__}: {error})"]
 
 

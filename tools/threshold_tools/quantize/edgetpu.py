@@ -1,6 +1,6 @@
-"""Predicts which operations a Coral Edge TPU runs, and runs its compiler if that is installed.
+"""What of a model would run on a Coral Edge TPU; and the compiler that puts it there, where that is installed.
 
-The compiler maps operations in order of execution up to the first that it cannot map. This one and all later operations
+The compiler maps operations in order of execution up to the first that it cannot map; that one and everything after it
 run on the CPU (https://coral.ai/docs/edgetpu/models-intro/#compiling).
 """
 
@@ -28,7 +28,7 @@ from threshold_tools.quantize.graph import Array, kind_of, shape_of, unpack
 
 COMPILER = "edgetpu_compiler"
 _TIMEOUT_S = 1800
-_LISTED = 6  # largest number of doubtful or unmapped operations that are listed
+_LISTED = 6  # doubtful or unmapped operations that are named, at most
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -37,25 +37,25 @@ class Operation(msgspec.Struct, frozen=True):
     number: int  # from 0, in order of execution
     kind: str
     shape: tuple[int, ...]  # of its output
-    multiplications: int  # 0 unless a convolution or a fully connected layer
+    multiplications: int  # of a convolution or a fully connected layer, else 0
     support: SupportLevel
-    why: str = ""  # reason against mapping
+    why: str = ""  # what speaks against mapping it
 
 
 class Mapping(msgspec.Struct, frozen=True):
-    """Mapping of one model."""
+    """What becomes of one model."""
 
     model: str
     operations: list[Operation]  # in order of execution
-    compiled: bool = False  # the file is output of the compiler, which combines the mapped operations into one
+    compiled: bool = False  # the file is the compiler's output already; what it mapped is one operation
 
     def end(self, *, doubtful_fails: bool) -> Operation | None:
-        """Return the operation at which the mapping ends, or None if all are mapped."""
+        """The operation at which the mapping ends, or None: all of it is mapped."""
         bad = (SupportLevel.NO, SupportLevel.DOUBTFUL) if doubtful_fails else (SupportLevel.NO,)
         return next((operation for operation in self.operations if operation.support in bad), None)
 
     def share(self, *, doubtful_fails: bool) -> float:
-        """Return the share of multiplications before the mapping ends, 0..1."""
+        """Of all multiplications, the share before the mapping ends, 0..1."""
         end = self.end(doubtful_fails=doubtful_fails)
         mapped = self.operations if end is None else self.operations[: end.number]
         total = sum(operation.multiplications for operation in self.operations)
@@ -86,7 +86,7 @@ def examine(name: str, content: bytes) -> Mapping:
 
 
 def show(mappings: Iterable[Mapping]) -> str:
-    """Return the findings as text."""
+    """The findings, for people."""
     return "\n".join(line for mapping in mappings for line in _lines(mapping))
 
 
@@ -106,7 +106,7 @@ def _lines(mapping: Mapping) -> list[str]:
     doubtful = [operation for operation in operations[:mapped] if operation.support is SupportLevel.DOUBTFUL]
     if doubtful and sure is not None:
         share = mapping.share(doubtful_fails=True)
-        lines.append(f"  depends on the compiler; otherwise it ends at {sure.number} with {share:.1%}:")
+        lines.append(f"  only the compiler can say; if not, it ends at {sure.number} with {share:.1%}:")
         lines += [f"    {_place(operation)}" for operation in doubtful[:_LISTED]]
         lines += [f"    and {len(doubtful) - _LISTED} more"] if len(doubtful) > _LISTED else []
     return lines
@@ -121,19 +121,19 @@ def _counted(kinds: Counter[str]) -> str:
 
 
 def installed() -> bool:
-    """Return whether the compiler is on the PATH."""
+    """Whether the compiler is on the PATH."""
     return shutil.which(COMPILER) is not None
 
 
 def compile_models(wholes: dict[str, tuple[Model, bytes]], out: Path) -> str:
-    """Compile models together into a models folder, so that they share the Edge TPU's memory.
+    """Compile models together, so that they share the Edge TPU's memory, into a models folder.
 
     Args:
-        wholes: contract and integer-only file by name.
-        out: folder for the compiled files and their manifest.
+        wholes: by name, the contract and the wholly integer file.
+        out: gets the compiled files and a manifest of them.
 
     Returns:
-        Output of the compiler.
+        What the compiler said.
 
     Raises:
         InputError: the compiler is not installed.
@@ -152,7 +152,7 @@ def compile_models(wholes: dict[str, tuple[Model, bytes]], out: Path) -> str:
         path = out / f"{Path(model.file).stem}_edgetpu.tflite"
         content = path.read_bytes() if path.is_file() else b""
         if EDGETPU_OP not in content:
-            raise ThresholdError(f"{path}: {COMPILER} mapped no operation of {name}: {_last_line(said)}")
+            raise ThresholdError(f"{path}: {COMPILER} has mapped nothing of {name}; it said: {_last_line(said)}")
         sha256 = hashlib.sha256(content).hexdigest()
         models[name] = msgspec.structs.replace(model, file=path.name, sha256=sha256)
     text = msgspec.json.format(msgspec.json.encode(Manifest(version=1, models=models)), indent=2)
@@ -185,7 +185,7 @@ def _operand(tensor: Any, data: Any) -> Operand:
 
 
 def _multiplications(op: Op) -> int:
-    """Return the multiplications of a convolution or a fully connected layer, else 0."""
+    """Of a convolution or a fully connected layer; nothing else counts."""
     if op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return 0
     weights, out = op.inputs[1].shape, int(np.prod(op.outputs[0].shape))

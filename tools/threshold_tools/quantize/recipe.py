@@ -1,7 +1,7 @@
-"""Recipes of the models: source of the float original and its transformations.
+"""How each model is made: where its float original comes from and which named transformations it goes through.
 
-All data from faces (equalization factors, activation ranges, the impostor table) is in models/ranges/<name>.json. So
-making a model needs no face data and gives the same bytes every time.
+Everything measured on faces (equalization factors, activation ranges, the impostor table) stands in
+models/ranges/<name>.json, so making a model needs no face data and gives the same bytes every time.
 """
 
 from __future__ import annotations
@@ -54,48 +54,48 @@ _MOBILEFACENET = ModelSource(
 
 
 class CalibrationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Result of calibration, models/ranges/<name>.json."""
+    """What calibration found, models/ranges/<name>.json; committed, so nobody needs faces."""
 
-    faces: str  # description of the photos
+    faces: str  # what it was measured on, for people
     equalization: Exponents  # per convolution, each output channel's factor in quarter steps; empty: none
     ranges: Ranges  # lowest and highest value of every tensor between the nodes, after equalization
-    centres: dict[str, list[int]] = {}  # per centred output, the middle of the measured values
-    corrections: dict[str, list[float]] = {}  # per corrected output, the mean error of each value
+    centres: dict[str, list[int]] = {}  # per centred output, the middle of what each value was seen to be
+    corrections: dict[str, list[float]] = {}  # per corrected output, the mean by which each value came out too low
     impostors: tuple[OperatingPoint, ...] = ()  # embedder only, see `edge.vision.manifest.Model`
     typical_length: float = 0.0  # embedder only
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Recipe of one model."""
+    """How one model is made."""
 
     name: str  # in the manifest
     job: str  # detector, landmarks or embedder
     source: ModelSource  # the pinned float original
-    steps: tuple[Step, ...]  # from the shipped file to a float graph with the outputs of the int8 file
+    steps: tuple[Step, ...]  # from the file as shipped to a clean float graph with the int8 file's outputs
     mean: float = 127.5  # the original takes (p - mean) / std of the pixel's RGB values p in 0..255
     std: float = 127.5
     # Kinds of operations that stay in float32 between int8 convolutions: XNNPACK has no int8 PRELU, and its depthwise
-    # convolutions and additions are as fast in float32, without rounding.
+    # convolutions and additions are no slower in float32, without a rounding each.
     floating: tuple[str, ...] = ()
-    float_heads: bool = True  # whether outputs and their convolutions stay in float32
-    centred: tuple[str, ...] = ()  # outputs stored as deviation from the measured middle
-    corrected: tuple[str, ...] = ()  # outputs whose mean int8 error is corrected in the bias of the last convolution
-    whole_tail: int = 0  # number of last nodes whose range contains all measured values, see `calibrate.HEADROOM`
+    float_heads: bool = True  # whether the outputs, and the convolutions that make them, stay in float32
+    centred: tuple[str, ...] = ()  # outputs of which int8 holds the deviation from the measured middle
+    corrected: tuple[str, ...] = ()  # outputs whose mean int8 error is taken into the bias of the last convolution
+    whole_tail: int = 0  # number of last nodes whose range spans all values seen, see `calibrate.HEADROOM`
     anchors: tuple[AnchorLayer, ...] = ()  # detector only
 
     @property
     def file(self) -> str:
-        """Return the file name in the models folder."""
+        """File name within the models folder."""
         return f"{self.name}.tflite"
 
     @property
     def image_range(self) -> tuple[float, float]:
-        """Return the real values of the darkest and the brightest pixel in the canonical graph; see `fold_input`."""
+        """Real values of the darkest and the brightest pixel in the canonical graph; see `rewrite.fold_input`."""
         return (0.0, 255 / self.std) if self.mean == 0 else (-128 / self.std, 127 / self.std)
 
     def normalize(self, original: bytes) -> Graph:
-        """Return the float reference: the original with the input, outputs and batch size of the int8 file.
+        """The float reference: the original's function with the int8 file's input, outputs and batch.
 
         Raises:
             ModelError: the original is not what the recipe expects.
@@ -108,11 +108,11 @@ class Recipe:
         return graph
 
     def float_runner(self, original: bytes) -> ModelRunner:
-        """Return a runner of the float reference."""
+        """The float reference, ready to run."""
         return float_runner(self.normalize(original), self.image_range)
 
     def fold(self, original: bytes) -> Graph:
-        """Return the float reference after folding; equalization is measured and applied on it."""
+        """The float reference with what can be folded folded; where equalization is measured and applied."""
         graph = self.normalize(original)
         rewrite.merge_linear(graph)
         rewrite.fold_steep_slopes(graph)
@@ -120,7 +120,7 @@ class Recipe:
         return graph
 
     def prepare(self, original: bytes, exponents: Exponents, centres: dict[str, list[int]]) -> Graph:
-        """Return the graph for quantization: equalized, with centred outputs, and the same float function."""
+        """The graph that is quantized: equalized, its outputs centred; still the same float function."""
         graph = self.fold(original)
         if exponents:
             equalize(graph, exponents)
@@ -130,12 +130,13 @@ class Recipe:
         return graph
 
     def make_int8(self, original: bytes, measured: CalibrationData, *, whole: bool = False) -> bytes:
-        """Return the int8 file.
+        """The int8 file.
 
         Args:
-            original: content of the float file.
-            measured: calibration data.
-            whole: only the heads stay in float32, for accelerators without float operations; slower on processors.
+            original: the float file.
+            measured: on faces.
+            whole: nothing but the heads stays in float32, for accelerators that know integers alone; slower on
+                processors.
 
         Raises:
             ModelError: the ranges are not those of this graph.

@@ -1,6 +1,6 @@
-"""Rewrites of a float graph for int8 kernels that keep its function.
+"""Rewrites of a float graph that keep its function: what the int8 kernels cannot do becomes what they can.
 
-Each rewrite works in place, is exact up to float rounding, and is a step of a recipe.
+Each works in place, is exact up to float rounding, and is a step of a recipe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 def fuse_relu(graph: Graph) -> None:
-    """Fold every RELU into the ADD or convolution before it, because XNNPACK does not run a separate RELU in int8."""
+    """Fold every RELU into the ADD or convolution before it: a RELU that stands alone is not delegated in int8."""
     for relu in [node for node in graph.nodes if node.kind == "RELU"]:
         before = graph.producer(relu.inputs[0])
         if before is None or before.kind not in (*CONVOLUTIONS, "ADD") or len(graph.consumers(before.output)) != 1:
@@ -28,7 +28,7 @@ def fuse_relu(graph: Graph) -> None:
 
 
 def batch_one(graph: Graph) -> None:
-    """Change a fixed larger batch size to 1; the final RESHAPE keeps its last axis."""
+    """Make a network of a fixed larger batch one of batch 1; its final RESHAPE keeps its last axis."""
     graph.shapes = {t: (1, *shape[1:]) for t, shape in graph.shapes.items()}
     for node in graph.nodes:
         if node.kind == "RESHAPE":
@@ -62,13 +62,13 @@ def scale_channels(graph: Graph, conv: Node, factors: Array) -> None:
 
 
 def scale_inputs(graph: Graph, conv: Node, factors: Array) -> None:
-    """Multiply the weights of the input channels of a convolution by `factors`."""
+    """Multiply what a convolution makes of its input channels by `factors`."""
     weights = conv.inputs[1]
     graph.constants[weights] = (graph.constants[weights] * factors.reshape(1, 1, 1, -1)).astype(np.float32)
 
 
 def merge_linear(graph: Graph) -> None:
-    """Merge a 1x1 convolution without activation into the only 1x1 convolution that reads it."""
+    """Make one convolution of two: a 1x1 without activation that only feeds another 1x1 disappears into it."""
     for first in [node for node in graph.nodes if _is_pointwise(graph, node)]:
         readers = graph.consumers(first.output)
         if first.options.fusedActivationFunction or len(readers) != 1 or not _is_pointwise(graph, readers[0]):
@@ -97,7 +97,7 @@ def split_heads(graph: Graph) -> None:
     for tensor in graph.outputs.values():
         head = graph.producer(tensor)
         if head is None:
-            raise ModelError(f"{tensor}: no node computes this output")
+            raise ModelError(f"{tensor}: an output that no node makes")
         for k, part in enumerate(head.inputs if head.kind == "CONCATENATION" else [tensor]):
             shape = graph.shapes[part]
             outputs[f"{'scores' if shape[-1] == 1 else 'boxes'}_{k}"] = part
@@ -109,7 +109,7 @@ def split_heads(graph: Graph) -> None:
 
 
 def centre_output(graph: Graph, role: str, centre: Array) -> None:
-    """Let the last convolution compute the deviation from a constant that a final ADD adds again.
+    """Let the last convolution give the deviation from a constant, which a final ADD brings back.
 
     The int8 scale then spans how far the values stray instead of where they lie; the ADD is meant to stay in float.
     """
@@ -127,12 +127,12 @@ def centre_output(graph: Graph, role: str, centre: Array) -> None:
 
 
 def shift_output(graph: Graph, role: str, shift: Array) -> None:
-    """Add a constant per channel to an output, in the bias of its convolution."""
+    """Add a constant per channel to an output, in the bias of the convolution that makes it."""
     node = graph.producer(graph.outputs[role])
     while node is not None and node.kind not in CONVOLUTIONS:
         node = graph.producer(node.inputs[0])
     if node is None:
-        raise ModelError(f"{role}: no convolution computes it")
+        raise ModelError(f"{role}: no convolution makes it")
     bias = node.inputs[2]
     graph.constants[bias] = (graph.constants[bias] + shift).astype(np.float32)
 
@@ -143,7 +143,7 @@ def name_outputs(graph: Graph, roles: tuple[str, ...]) -> None:
 
 
 def name_tensors(graph: Graph) -> None:
-    """Set stable tensor names of place and kind (n007_conv_2d, n007_weights), and name outputs by role."""
+    """Names that say place and kind (n007_conv_2d, n007_weights), the same each time; outputs by role."""
     tidy(graph)
     names: dict[str, str] = {}
     for number, node in enumerate(graph.nodes):
@@ -155,13 +155,14 @@ def name_tensors(graph: Graph) -> None:
     rename(graph, names)
 
 
-# Neither the quantizer nor XNNPACK's int8 path has PReLU: it is folded, or built from other operations.
-# Doors run it in float32 between int8 convolutions, see `recipe.Recipe.floating`. Integer-only models, for an Edge TPU,
-# use `prelu_as_max`, or `prelu_as_add` for slopes above 1. docs/lab/quantization.md lists the others and their times.
+# PReLU, which neither the quantizer nor XNNPACK's int8 path has: folded for what follows, or made of what both have.
+# Doors run it in float32 between int8 convolutions, see `recipe.Recipe.floating`; what must be integer throughout, for
+# an Edge TPU, takes `prelu_as_max`, or `prelu_as_add` where slopes are above 1. docs/lab/quantization.md lists the
+# others and their times.
 
 
 def merge_prelus(graph: Graph) -> None:
-    """Replace relu(x) + slope * (x - |x|), with halved slope, by one PRELU node."""
+    """Turn relu(x) + slope * (x - |x|), slope already halved, back into one PRELU node."""
     for add in [node for node in graph.nodes if node.kind == "ADD"]:
         parts = [graph.producer(t) for t in add.inputs]
         relu = next((p for p in parts if p is not None and p.kind == "RELU"), None)
@@ -177,10 +178,10 @@ def merge_prelus(graph: Graph) -> None:
 
 
 def fold_steep_slopes(graph: Graph) -> None:
-    """Fold PRELU slopes into -1..1 where convolutions are on both sides.
+    """Bring PRELU slopes to -1..1 where convolutions stand on both sides.
 
-    PReLU_a(x) = -a PReLU_{1/a}(-x) for a > 0, and |a| PReLU_{1/a}(-x) for a < 0: the sign is folded into the
-    convolution before, the factor into the convolution after.
+    PReLU_a(x) = -a PReLU_{1/a}(-x) for a > 0, and |a| PReLU_{1/a}(-x) for a < 0: the sign goes into the convolution
+    before, the factor into the one after.
     """
     for prelu in [node for node in graph.nodes if node.kind == "PRELU"]:
         before, readers = graph.producer(prelu.inputs[0]), graph.consumers(prelu.output)
@@ -195,7 +196,7 @@ def fold_steep_slopes(graph: Graph) -> None:
 
 
 def prelu_as_max(graph: Graph) -> None:
-    """PReLU(x) = max(x, a x) for slopes up to 1: a depthwise 1x1 convolution and a MAXIMUM; steeper layers stay."""
+    """PReLU(x) = max(x, a x) for slopes up to 1: a depthwise 1x1 convolution and a MAXIMUM; steeper layers are left."""
     for prelu in [node for node in graph.nodes if node.kind == "PRELU"]:
         x, slope = prelu.inputs
         values = graph.constants[slope].reshape(-1)
@@ -225,7 +226,7 @@ def prelu_as_add(graph: Graph) -> None:
 
 
 def _depthwise(graph: Graph, prelu: Node, source: str, factors: Array, output: str, activation: int = 0) -> Node:
-    """Return a node that multiplies each channel of `source` by a factor; `output` names it and its constants."""
+    """A node that multiplies each channel of `source` by its factor; `output` names it and its constants."""
     weights, bias = f"{output}_weights", f"{output}_bias"
     graph.constants[weights] = factors.reshape(1, 1, 1, -1).astype(np.float32)
     graph.constants[bias] = np.zeros(factors.size, np.float32)

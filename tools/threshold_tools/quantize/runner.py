@@ -1,4 +1,4 @@
-"""Runs float graphs and int8 files with one interface, from the same pixels."""
+"""Runs models: the float graph and the int8 file behind the same call, from the same pixels."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from edge.core.files import captured_stderr
 from edge.core.records import BgrImage, FloatArray
 from threshold_tools.quantize.graph import Graph, write_graph
 
-_STORED = (np.arange(256, dtype=np.uint8) ^ 0x80).view(np.int8)  # int8 input value of each pixel value
+_STORED = (np.arange(256, dtype=np.uint8) ^ 0x80).view(np.int8)  # what an int8 input holds of each pixel value
 
 
 class ModelRunner:
-    """Runner of a TFLite file with one thread.
+    """A TFLite file, loaded with one thread.
 
     Attributes:
-        input, outputs: details from LiteRT of the input and of each output by role.
+        input, outputs: LiteRT's details of the input, and of each output by role.
         size_px: side of the square input.
-        invoke: runs the model on its input tensor.
+        invoke: runs the model on what its input holds.
     """
 
     def __init__(self, content: bytes, image_range: tuple[float, float] = (0.0, 0.0)) -> None:
         """
         Args:
-            content: int8 file by the contract of the manifest, or float file.
-            image_range: real values of the darkest and the brightest pixel of a float file.
+            content: an int8 file, by the contract of the manifest, or a float one.
+            image_range: real values of the darkest and the brightest pixel; an int8 file has its own.
         """
         with captured_stderr():
             self._interpreter = Interpreter(model_content=content, num_threads=1)
@@ -42,12 +42,12 @@ class ModelRunner:
         self._values = _STORED if is_int8 else np.linspace(*image_range, 256, dtype=np.float32)
 
     def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]:
-        """Return the outputs by role, as real values, of a picture (size, size, 3) uint8 BGR."""
+        """Outputs by role, as real values, of a picture (size, size, 3) uint8 BGR."""
         self._interpreter.set_tensor(self.input["index"], self._values[pixels][None])
         self.invoke()
         return {role: self._real(details) for role, details in self.outputs.items()}
 
-    def _real(self, details: dict) -> FloatArray:  # type: ignore[type-arg]  # dictionary of LiteRT
+    def _real(self, details: dict) -> FloatArray:  # type: ignore[type-arg]  # LiteRT's own dictionary
         stored: NDArray[np.generic] = self._interpreter.get_tensor(details["index"])
         if stored.dtype == np.float32:
             return np.asarray(stored, np.float32)
@@ -55,21 +55,21 @@ class ModelRunner:
         return np.asarray((stored.astype(np.float32) - zero_point) * scale, np.float32)
 
     def delegated(self) -> tuple[int, int]:
-        """Return the number of XNNPACK partitions, and of int8 nodes outside of them."""
-        nodes = self._interpreter._get_ops_details()  # Python has no other access to the delegated plan
+        """Number of partitions that XNNPACK runs, and of int8 nodes that it leaves to the plain kernels."""
+        nodes = self._interpreter._get_ops_details()  # the only way to the delegated plan from Python
         kinds = [node["op_name"] for node in nodes]
         return kinds.count("DELEGATE"), kinds.count("MAXIMUM")
 
 
 def float_runner(graph: Graph, image_range: tuple[float, float], *, watch: bool = False) -> ModelRunner:
-    """Return a runner of a float graph after `rewrite.fold_input`; with `watch`, each tensor is an output."""
+    """A runner of a float graph after `rewrite.fold_input`, which is not changed; `watch`: each tensor is an output."""
     return ModelRunner(write_graph(graph.copy(), watch), image_range)
 
 
 def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: int = 5) -> FloatArray:
-    """Return the processor time of each call in each round (calls, rounds), ms; calls alternate.
+    """Processor time of each call in each round (calls, rounds), ms, in turns so that a busy moment strikes all alike.
 
-    Only this thread is counted, because the models run with one thread.
+    Of this thread: the models are loaded with one, and what else the machine does is not theirs.
     """
     times = np.zeros((len(calls), rounds), np.float32)
     for call in calls:

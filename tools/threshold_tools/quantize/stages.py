@@ -1,4 +1,4 @@
-"""Inputs of each model: photos through the door's stages, with float graphs or int8 files, and door scenes."""
+"""What each model sees of photos: the door's own stages, run on a float graph or an int8 file, and scenes of a door."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEMPLATE_PX = (
     (70.7299, 92.2041),
 )
 _SCENE = (480, 640)  # height, width
-_FEW = 20  # with fewer photos, scenes are composed
+_FEW = 20  # photos; of fewer, scenes are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class _Contract:
 
 
 class RunnerNetwork:
-    """Adapter from a runner to `edge.vision.tflite.LoadedModel`, which the door's stages accept."""
+    """A runner as `edge.vision.tflite.LoadedModel`, so that the door's stages accept it."""
 
     def __init__(self, runner: ModelRunner, anchors: tuple[AnchorLayer, ...] = ()) -> None:
         self.contract = _Contract(runner.size_px, anchors)
@@ -53,44 +53,44 @@ class RunnerNetwork:
         self._outputs = self._runner(self.pixels)
 
     def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> FloatArray:
-        """Return a copy of one output, float32, without the batch axis, only the chosen rows."""
+        """A copy of one output, float32, without the batch axis, only the chosen rows."""
         return np.array(self._outputs[role][0, rows], np.float32)
 
     def quantized_floor(self, role: str, real: float) -> NDArray[np.intp]:
-        """Return the indices on the second axis where a (1, N, 1) output is at least `real`."""
+        """Indices on the second axis where a (1, N, 1) output is at least `real`."""
         return (self._outputs[role].ravel() >= real).nonzero()[0]
 
 
 class SubjectFinder:
-    """Finds the subject of a photo like enrolment; not thread-safe."""
+    """Finds the person a photo is of, as enrolment does; not thread-safe."""
 
     def __init__(
         self, runner: ModelRunner, anchors: tuple[AnchorLayer, ...], min_score: float = DetectorConfig().min_score
     ) -> None:
-        """`runner`: detector with these grids; `min_score`: smallest score of a face, 0..1."""
+        """`runner`: a detector with these grids; `min_score`: of a face, 0..1."""
         self._running = RunnerNetwork(runner, anchors)
         self._detector = Detector(self._running, DetectorConfig(min_score=min_score))
 
     def find(self, photo: BgrImage) -> Face | None:
-        """Return the subject of a photo, (H, W, 3) uint8 BGR, or None without a face."""
+        """The subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
         return subject(self._detector.detect(Frame(photo, 0, 0)), photo.shape[1], photo.shape[0])
 
     def input_of(self, photo: BgrImage) -> BgrImage:
-        """Return the input of the detector for a photo, (side, side, 3) uint8 BGR."""
+        """What the detector sees of a photo, (side, side, 3) uint8 BGR."""
         self._detector.detect(Frame(photo, 0, 0))
         return self._running.pixels.copy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInputs:
-    """Inputs from one photo, uint8 BGR."""
+    """What one photo becomes, uint8 BGR."""
 
-    mesh: BgrImage  # upright face crop
-    face: BgrImage  # aligned face
+    mesh: BgrImage  # the upright face crop
+    face: BgrImage  # the aligned one
 
 
 class Cropper:
-    """Converts photos to inputs of landmarks and embedder; not thread-safe."""
+    """Photos to what the mesh and the embedder see; not thread-safe."""
 
     def __init__(self, models: Mapping[str, ModelRunner], min_score: float = DetectorConfig().min_score) -> None:
         """`models`: "detector-far", "landmarks" and, for the size of its input, "embedder"; `min_score`: 0..1."""
@@ -103,7 +103,7 @@ class Cropper:
         self._aligner = Aligner(tuple((x * scale, y * scale) for x, y in TEMPLATE_PX), into=self._face)
 
     def crop(self, photo: BgrImage) -> ModelInputs | None:
-        """Return the crops of the subject of a photo, (H, W, 3) uint8 BGR, or None without a face."""
+        """The crops of the subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
         face = self._finder.find(photo)
         if face is None:
             return None
@@ -115,9 +115,9 @@ class Cropper:
 def model_inputs(
     recipe: Recipe, paths: list[Path], floats: Mapping[str, ModelRunner], count: int
 ) -> Iterator[BgrImage]:
-    """Yield the inputs of a model from at most `count` photos: scenes, face crops or aligned faces, uint8 BGR.
+    """What a model sees of at most `count` photos: whole scenes, mesh crops or aligned faces, uint8 BGR.
 
-    `floats`, the float form of every model, finds the faces; photos without a face give no picture.
+    Faces are found by `floats`, the float form of every model; photos without a face give no picture.
     """
     if recipe.job == "detector":
         own = SubjectFinder(floats[recipe.name], recipe.anchors)
@@ -131,7 +131,7 @@ def model_inputs(
 
 
 def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
-    """Return door scenes from photos: unchanged, and smaller in front of a sharp or blurred background, by seed."""
+    """Door scenes from photos: as they are, and smaller before a sharp or a blurred background; the same for a seed."""
     random = np.random.default_rng(seed)
     height, width = _SCENE
     for k in range(count):
@@ -152,7 +152,7 @@ def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
 
 
 def _views(paths: list[Path], count: int) -> Iterator[BgrImage]:
-    """Return at most `count` photos, evenly spaced; from a few photos, `count` scenes."""
+    """At most `count` of the photos, evenly spaced; of a few photos that many scenes instead."""
     if len(paths) < _FEW:
         yield from scenes(paths, count, seed=2)
         return
