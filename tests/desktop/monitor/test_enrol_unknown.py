@@ -222,7 +222,7 @@ def test_preview_of_an_enrolment(
     assert "thresholds of the others: 0.758 to 0.798, unchanged" in text
     assert access in text
     assert "Enrolling publishes release 2 to site works, 2 doors: back, front." in text
-    assert "1 of them not online now" in text
+    assert "1 of them is not online now" in text
     assert not (page.people / person).exists()
     assert set(published(signer)) == set(CALIBRATED)
     page.enrol_first(person)

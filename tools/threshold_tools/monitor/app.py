@@ -155,7 +155,8 @@ async def _login(request: Request) -> Response:
     else:
         right, error = auth.signer.check_token(token), "This is not the token."
     if not right:
-        throttle.add_failure(address, time.monotonic())
+        if not code:  # a code is too long to guess, and links of other sites must not block the address
+            throttle.add_failure(address, time.monotonic())
         log.warning("sign-in rejected: address=%s", address)
         return render(request, "sign_in.html", 403, error=error)
     answer = RedirectResponse("/", 303)

@@ -128,5 +128,7 @@ def _describe_publication(publisher: GalleryPublisher, fleet: Fleet) -> str:
     names = [row.door.partition("/")[2] for row in doors]
     shown = ", ".join(names[:_MAX_DOORS]) + (f" and {len(names) - _MAX_DOORS} more" if len(names) > _MAX_DOORS else "")
     offline = sum(row.status != "online" for row in doors)
-    later = f" {offline} of them not online now: updated when online again." if offline else ""
+    later = (
+        f" {offline} of them {'is' if offline == 1 else 'are'} not online now and will update later." if offline else ""
+    )
     return f"{what}, {counted(len(doors), 'door')}: {shown}.{later}"

@@ -105,7 +105,7 @@ export function releasesView() {
   const table = doorTable($("releases"), (door) => {
     const { release } = door, verdict = tag(result(door), TONES[result(door)]);
     if (!release) return [doorLink(door.door), "", verdict, "", brief(door.gallery), "", ""];
-    return [doorLink(door.door), release.release === null ? "none" : `#${release.release}`, verdict, release.applied_ms === null ? "" : when(release.applied_ms), brief(release.gallery), release.people === null ? "" : String(release.people), release.reason];
+    return [doorLink(door.door), release.release === null ? "none" : `#${release.release}`, verdict, release.applied_ms === null ? "" : when(release.applied_ms), brief(release.gallery), release.people === null ? "" : String(release.people), release.ok ? "" : release.reason];
   }, key);
   let top = 0;
   listen((batch) => {
