@@ -38,7 +38,7 @@ class OpenCvDevice:
         """See `edge.vision.camera_live.CaptureDevice`."""
         got, picture = self._capture.read(self._unturned if self._rotate_deg else into)
         if not got or picture is None:
-            raise CameraLostError(f"{self._name}: stopped giving frames; is it still connected?")
+            raise CameraLostError(f"{self._name}: delivers no more frames; check its cable or network")
         stamps_ns = (round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6),) if self._driver_stamps else ()
         t_ns = capture_time_ns(stamps_ns)
         pixels = np.asarray(picture, np.uint8)

@@ -41,7 +41,7 @@ class PiDevice:
                 request.release()
         except (RuntimeError, OSError, CancelledError) as error:
             raise CameraLostError(
-                f"{self._name}: stopped giving frames ({error or 'cancelled'}); check its cable"
+                f"{self._name}: delivers no more frames ({error or 'cancelled'}); check its cable"
             ) from error
         return pixels, capture_time_ns(_on_monotonic_clock(stamp_ns))
 
@@ -96,7 +96,8 @@ def open_picamera(config: CameraConfig) -> LiveCamera:
         camera.start()
     except (RuntimeError, ValueError) as error:
         camera.close()
-        raise CameraError(f"{name}: refuses {config.width_px}x{config.height_px} px ({error})") from error
+        size = f"{config.width_px}x{config.height_px} px"
+        raise CameraError(f"{name}: cannot deliver {size} ({error}); change [camera] width_px and height_px") from error
     device = PiDevice(name, camera, picamera2.MappedArray, 0 if half_turn else config.rotate_deg)
     return LiveCamera(name, device, config.lost_after_s)
 
