@@ -166,7 +166,7 @@ def test_denied_person_opens_when_the_time_window_begins(tmp_path: Path) -> None
     assert kinds(door.show(ADA, 2)) == ["door-open"]
 
 
-def test_failed_open_is_decided_again_once_it_would_have_expired() -> None:
+def test_retry_after_a_failed_open() -> None:
     """Only for the named person, and once; `[mqtt] open_max_age_s` is 3 s."""
     door = Door()
     (first,) = door.show(ADA, 1)
@@ -249,9 +249,7 @@ def test_sample_count_of_new_rules(vision: VisionStages, gallery: Gallery, clip:
     assert (first.kind, first.verdict.samples) == (AccessOutcome.DOOR_OPEN, 9)
 
 
-def test_swapped_models_are_used_from_the_next_frame_on(
-    vision: VisionStages, gallery: Gallery, clip: list[Frame]
-) -> None:
+def test_use_of_swapped_models(vision: VisionStages, gallery: Gallery, clip: list[Frame]) -> None:
     """The new face sampler samples the faces, and the new detector finds them."""
     pipeline = Pipeline(quick(), vision, gallery)
     choosy = load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0), QualityConfig(min_size_px=400))

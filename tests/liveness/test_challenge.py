@@ -336,7 +336,7 @@ def test_movement_by_a_head_never_identified() -> None:
     assert Try(ONE_STEP, lambda _: [untold(turned(one)) if one else look(turned()) for one in path]).run() == "too-late"
 
 
-def test_movement_by_a_head_that_comes_a_little_nearer() -> None:
+def test_movement_by_an_approaching_head() -> None:
     """Visitors are not perfectly still: small changes of size and place are accepted."""
     path = there_and_back(25)
     nearer = [look(turned(one, size=1 + one / 250) + np.array([one, 0, 0], np.float32)) for one in path]

@@ -341,7 +341,7 @@ def test_new_rules_without_liveness_for_a_held_visitor(
     ]
 
 
-def test_what_counts_as_a_success_after_a_release(vision: VisionStages) -> None:
+def test_success_after_a_release(vision: VisionStages) -> None:
     """Without required liveness, a recognition is a success, independent of the previous rules."""
     pipeline = a_door(config("off"), vision)
     gallery, asked = pipeline.aggregator.gallery, []
@@ -456,7 +456,7 @@ def test_visitor_who_leaves_before_showing_liveness() -> None:
     assert [one.reason for one in scene.looks(direction(0), 24)] == ["liveness-not-shown"]
 
 
-def test_another_face_in_the_place_of_a_held_one() -> None:
+def test_other_face_at_a_held_track() -> None:
     """A picture is recognised and a living face shows liveness: the door stays closed, with a decision on each."""
     scene = Scene()
     scene.looks(direction(0), 5)

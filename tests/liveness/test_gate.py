@@ -125,7 +125,7 @@ def test_face_outside_the_frame() -> None:
     assert extract_patch(Frame(face(), 0, 0), away) is None
 
 
-def test_patch_of_a_face_cut_by_the_edge_of_the_frame() -> None:
+def test_patch_of_a_cut_face() -> None:
     """Within the frame, it equals the patch of the whole face, also for a very narrow cut."""
     big = np.asarray(cv2.resize(face(), (960, 960)), np.uint8)
     whole, cut = (

@@ -97,9 +97,7 @@ def test_a_person_who_returns_after_a_failed_opening(
     assert [kind for _, kind in answers(pipeline, standing, 4, 6)] == ["door-open"]
 
 
-def test_a_person_in_another_track_after_a_failed_opening(
-    vision: VisionStages, standing: Callable[[float], BgrImage]
-) -> None:
+def test_other_track_after_a_failed_opening(vision: VisionStages, standing: Callable[[float], BgrImage]) -> None:
     """The person left and returned before the failure was reported, and is present without a report."""
     pipeline = a_door(vision)
     assert len(list(answers(pipeline, standing, 0, 1))) == 1
@@ -197,7 +195,7 @@ def stored(folder: Path) -> list[Event]:
         return outbox.recent(100)[::-1]
 
 
-def test_a_person_who_stays_before_a_door_without_a_broker(tmp_path: Path, clip: Path) -> None:
+def test_person_who_stays_without_a_broker(tmp_path: Path, clip: Path) -> None:
     """Every opening expires and is followed by the next one, at most two per second here."""
     a_daemon(tmp_path, clip).run(threading.Event())
     kinds = [event.kind for event in stored(tmp_path) if event.kind in (EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED)]

@@ -77,7 +77,7 @@ def test_close_ups_in_every_corner(photo: Photo, far: Detector, near: Detector, 
     assert close.box.iou(searched.box) > 0.6
 
 
-def test_close_up_of_a_face_larger_than_the_frame(near: Detector) -> None:
+def test_close_up_of_a_very_large_face(near: Detector) -> None:
     near.detect_around(at(np.full((480, 640, 3), 128, np.uint8), 0), made_up(320, 240, side=2000))
 
 

@@ -70,7 +70,7 @@ class TestDetector:
         near_faces = near.detect(framed(photo(stem)))
         assert max(face.box.iou(far_face.box) for face in near_faces) > 0.5
 
-    def test_sees_nobody_in_an_empty_room(self, vision: VisionStages, near: Detector) -> None:
+    def test_no_face_in_an_empty_room(self, vision: VisionStages, near: Detector) -> None:
         rng = np.random.default_rng(0)
         wall = rng.normal(120, 10, (480, 640, 3)).clip(0, 255).astype(np.uint8)
         for picture in (wall, np.zeros_like(wall), np.full_like(wall, 255)):
@@ -78,7 +78,7 @@ class TestDetector:
             assert near.detect(framed(picture)) == []
 
     @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (1280, 720), (641, 479)])
-    def test_answers_in_the_pixels_of_a_frame_of_any_shape(
+    def test_positions_in_frames_of_any_shape(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace, width: int, height: int
     ) -> None:
         """A portrait pasted into frames of other shapes is found at its position."""
@@ -93,7 +93,7 @@ class TestDetector:
         moved = Box(alone.box.left + left, alone.box.top + top, alone.box.right + left, alone.box.bottom + top)
         assert face.box.iou(moved) > 0.7
 
-    def test_blends_answers_into_one_face_and_keeps_the_largest(self, photo: Photo, vision: VisionStages) -> None:
+    def test_blending_and_limit_of_faces(self, photo: Photo, vision: VisionStages) -> None:
         portrait = cv2.resize(photo("biden"), (240, 240 * photo("biden").shape[0] // photo("biden").shape[1]))
         half = cv2.resize(portrait, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
         frame = np.full((max(480, portrait.shape[0]), 640, 3), 128, np.uint8)
@@ -104,7 +104,7 @@ class TestDetector:
         assert faces[0].box.area > faces[1].box.area
         assert faces[0].box.centre[0] < 240
 
-    def test_the_subject_of_a_photo_is_large_and_central(self) -> None:
+    def test_subject_of_a_photo(self) -> None:
         keypoints = np.zeros((6, 2), np.float32)
         middle = Face(Box(100, 100, 160, 160), keypoints, 0.9)
         corner = Face(Box(0, 0, 70, 70), keypoints, 0.9)
@@ -114,7 +114,7 @@ class TestDetector:
 
 class TestLandmarks:
     @pytest.mark.parametrize("stem", PORTRAITS)
-    def test_the_mesh_lies_on_the_face_that_was_detected(
+    def test_mesh_on_the_detected_face(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace, stem: str
     ) -> None:
         face = only_face(photo(stem))
@@ -126,7 +126,7 @@ class TestLandmarks:
         assert sample.landmarks.presence > 0.9
 
     @pytest.mark.parametrize("degrees", [-20, 20])
-    def test_the_mesh_turns_with_the_picture(
+    def test_mesh_of_a_rotated_picture(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace, degrees: float
     ) -> None:
         """After rotating back, every point is at its place within a small share of the eye distance."""
@@ -142,9 +142,7 @@ class TestLandmarks:
         eyes = math.dist(*one.five_px[:2])
         assert np.linalg.norm(other.five_px - expected, axis=1).max() < 0.12 * eyes
 
-    def test_mirroring_the_picture_mirrors_the_pose(
-        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
-    ) -> None:
+    def test_pose_of_a_mirrored_picture(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         straight = photo("obama3")
         mirrored = np.ascontiguousarray(straight[:, ::-1])
         poses = []
@@ -182,9 +180,7 @@ class TestAligner:
         )
 
     @pytest.mark.parametrize("stem", PORTRAITS)
-    def test_brings_the_eyes_to_the_template(
-        self, photo: Photo, vision: VisionStages, only_face: OnlyFace, stem: str
-    ) -> None:
+    def test_eyes_at_the_template(self, photo: Photo, vision: VisionStages, only_face: OnlyFace, stem: str) -> None:
         """The mesh of the aligned crop has its eyes at the positions of the template."""
         template = manifest.read_manifest(manifest.default_folder()).models["embedder"].template_px
         landmarks = vision.reader.sample(framed(photo(stem)), only_face(photo(stem))).landmarks
@@ -198,7 +194,7 @@ class TestAligner:
 
 
 class TestEmbedder:
-    def test_one_person_is_near_and_others_are_far(self, photo: Photo, vision: VisionStages) -> None:
+    def test_distances_of_one_person_and_others(self, photo: Photo, vision: VisionStages) -> None:
         vectors = {stem: embedding(vision, photo(stem)) for stem in PORTRAITS}
         for vector in vectors.values():
             assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
@@ -207,12 +203,10 @@ class TestEmbedder:
         for other in ("biden", "astronaut"):
             assert min(distance["obama2", other], distance["obama3", other]) > 1.4
 
-    def test_the_same_picture_gives_the_same_bytes(self, photo: Photo, vision: VisionStages) -> None:
+    def test_equal_bytes_of_equal_pictures(self, photo: Photo, vision: VisionStages) -> None:
         assert embedding(vision, photo("biden")).tobytes() == embedding(vision, photo("biden")).tobytes()
 
-    def test_a_person_in_the_mirror_stays_the_same_person(
-        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
-    ) -> None:
+    def test_distance_of_a_mirrored_face(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         face = only_face(photo("obama2"))
         sample = vision.reader.sample(framed(photo("obama2")), face)
         assert sample.embedding is not None
@@ -223,9 +217,7 @@ class TestEmbedder:
         assert again is not None
         assert np.array_equal(mirrored, again)
 
-    def test_the_mirror_image_is_the_aligned_picture_turned_over(
-        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
-    ) -> None:
+    def test_alignment_of_a_mirror_image(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         sample = vision.reader.sample(framed(photo("biden")), only_face(photo("biden")))
         straight = vision.reader.embedder.pixels.copy()
         assert sample.landmarks is not None
@@ -235,16 +227,16 @@ class TestEmbedder:
 
 
 class TestQuality:
-    def test_a_good_portrait_is_accepted(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
+    def test_accepted_portrait(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         quality = vision.reader.sample(framed(photo("obama2")), only_face(photo("obama2"))).quality
         assert quality.refusal == ""
         assert 0.5 < quality.weight <= 1
 
-    def test_a_blurred_face_is_refused(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
+    def test_refusal_of_a_blurred_face(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         soft = np.asarray(cv2.GaussianBlur(photo("obama2"), (0, 0), 9), np.uint8)
         assert vision.reader.sample(framed(soft), only_face(soft)).quality.refusal == "blurred"
 
-    def test_a_tiny_face_is_refused_before_the_mesh(
+    def test_refusal_of_a_tiny_face_before_the_mesh(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace
     ) -> None:
         face = only_face(photo("biden"))
@@ -252,13 +244,13 @@ class TestQuality:
         sample = vision.reader.sample(framed(photo("biden")), tiny)
         assert (sample.quality.refusal, sample.landmarks, sample.embedding) == ("too-small", None, None)
 
-    def test_the_early_look_at_the_size_is_lenient(self) -> None:
+    def test_tolerance_of_the_early_size_check(self) -> None:
         """Just below the limit the mesh decides, because it locates the eyes more exactly than the detector."""
         eyes = np.array([[0, 0], [15, 0]], np.float32)
         assert too_small(eyes, QualityConfig(min_size_px=18)) is None
         assert too_small(eyes, QualityConfig(min_size_px=30)) is not None
 
-    def test_a_mesh_that_sees_no_face_is_refused(self, vision: VisionStages) -> None:
+    def test_refusal_without_a_face(self, vision: VisionStages) -> None:
         nobody = Landmarks(np.zeros((468, 3), np.float32), np.zeros((5, 2), np.float32), presence=0.49)
         assert measure_quality(nobody, np.full((112, 112, 3), 90, np.uint8), QualityConfig()).refusal == "no-face"
 
@@ -273,16 +265,14 @@ class TestQuality:
             (QualityConfig(max_glare=-1), "too-bright"),
         ],
     )
-    def test_every_condition_has_its_own_reason(
+    def test_reasons_of_refusals(
         self, photo: Photo, vision: VisionStages, only_face: OnlyFace, config: QualityConfig, refusal: str
     ) -> None:
         landmarks = vision.reader.sample(framed(photo("obama3")), only_face(photo("obama3"))).landmarks
         assert landmarks is not None
         assert measure_quality(landmarks, vision.reader.embedder.pixels, config).refusal == refusal
 
-    def test_a_face_in_the_dark_or_in_glare_says_so(
-        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
-    ) -> None:
+    def test_refusal_of_dark_and_bright_faces(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         """The crop of a good portrait with other light, and the same mesh."""
         landmarks = vision.reader.sample(framed(photo("obama2")), only_face(photo("obama2"))).landmarks
         assert landmarks is not None
@@ -295,9 +285,7 @@ class TestQuality:
             assert quality.brightness == pytest.approx(face.mean(), abs=0.01)
             assert quality.glare == pytest.approx((face > 244).mean(), abs=1e-6)
 
-    def test_a_covered_face_is_weaker_evidence_and_at_last_none(
-        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
-    ) -> None:
+    def test_weight_of_a_covered_face(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         """A band over the eyes reduces the weight; with a stricter configuration the sample is refused as unclear."""
         pixels = photo("obama2")
         whole = vision.reader.sample(framed(pixels), only_face(pixels))
@@ -316,7 +304,7 @@ class TestQuality:
         )
         assert (refused.refusal, refused.weight) == ("unclear", 0)
 
-    def test_the_weight_grows_with_the_strength_of_the_answer_up_to_one(self) -> None:
+    def test_weight_by_embedding_norm(self) -> None:
         seen = Quality(1.0, 60, 0, 0, 0, 500)
         config = QualityConfig(min_norm=0.6, full_weight_norm=1.0)
         weights = [with_embedding_norm(seen, strength, config).weight for strength in (0.59, 0.6, 0.7, 0.9, 1.0, 1.3)]
@@ -324,13 +312,11 @@ class TestQuality:
         assert (weights[0], weights[-2], weights[-1]) == (0, 1, 1)
         assert weights[3] == pytest.approx(((0.9 - 0.43) / (1 - 0.43)) ** 2)
 
-    def test_an_embedder_of_unknown_strength_is_not_judged_by_it(self) -> None:
+    def test_weight_without_a_typical_norm(self) -> None:
         seen = Quality(1.0, 60, 0, 0, 0, 500)
         assert with_embedding_norm(seen, 0.0, QualityConfig()) == seen
 
-    def test_ordinary_photos_have_a_strength_around_one(
-        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
-    ) -> None:
+    def test_embedding_norm_of_ordinary_photos(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         for stem in PORTRAITS:
             quality = vision.reader.sample(framed(photo(stem)), only_face(photo(stem))).quality
             assert 0.8 < quality.embedding_norm < 1.4, stem
@@ -359,24 +345,24 @@ class TestModelFiles:
     def load(self, folder: Path) -> None:
         TfliteModel("embedder", ModelsConfig(folder=str(folder)))
 
-    def test_a_model_with_one_flipped_bit_is_refused(self, copy: Path) -> None:
+    def test_model_with_one_flipped_bit(self, copy: Path) -> None:
         content = bytearray((copy / "embedder.tflite").read_bytes())
         content[len(content) // 2] ^= 1
         (copy / "embedder.tflite").write_bytes(content)
         with pytest.raises(ModelError, match=r"embedder\.tflite: damaged"):
             self.load(copy)
 
-    def test_a_missing_model_is_named(self, copy: Path) -> None:
+    def test_missing_model(self, copy: Path) -> None:
         (copy / "embedder.tflite").unlink()
         with pytest.raises(ModelError, match=r"embedder\.tflite: cannot be read"):
             self.load(copy)
 
-    def test_a_malformed_manifest_is_named(self, copy: Path) -> None:
+    def test_malformed_manifest(self, copy: Path) -> None:
         (copy / "manifest.json").write_text("{")
         with pytest.raises(ModelError, match=r"manifest\.json: malformed"):
             self.load(copy)
 
-    def test_a_model_that_breaks_its_contract_is_refused(self, copy: Path) -> None:
+    def test_model_that_differs_from_its_contract(self, copy: Path) -> None:
         """A detector with the name of the embedder and the right sha256."""
         entries = json.loads((copy / "manifest.json").read_text())
         for key in ("file", "sha256"):
@@ -385,7 +371,7 @@ class TestModelFiles:
         with pytest.raises(ModelError, match="its input is not int8"):
             self.load(copy)
 
-    def test_a_file_that_is_no_model_is_refused(self, copy: Path) -> None:
+    def test_file_that_is_not_a_model(self, copy: Path) -> None:
         entries = json.loads((copy / "manifest.json").read_text())
         entries["models"]["embedder"]["sha256"] = hashlib.sha256(b"no model").hexdigest()
         (copy / "manifest.json").write_text(json.dumps(entries))
@@ -393,27 +379,27 @@ class TestModelFiles:
         with pytest.raises(ModelError, match="the runtime refuses it"):
             self.load(copy)
 
-    def test_an_unknown_name_lists_the_known_ones(self) -> None:
+    def test_unknown_model_name(self) -> None:
         with pytest.raises(ModelError, match="no model 'nose'; the manifest has detector-far, detector-near"):
             TfliteModel("nose", ModelsConfig())
 
-    def test_a_missing_accelerator_is_said_and_never_replaced_silently(self, copy: Path) -> None:
+    def test_missing_accelerator(self, copy: Path) -> None:
         """The file is marked as compiled, and the library is not installed."""
         compiled(copy)
         with pytest.raises(ModelError, match=r"delegate 'edgetpu': libedgetpu\.so\.1 cannot be loaded"):
             TfliteModel("embedder", ModelsConfig(delegate="edgetpu", folder=str(copy)))
 
-    def test_a_model_that_an_accelerator_would_leave_to_the_processor_is_refused(self) -> None:
+    def test_model_not_compiled_for_the_accelerator(self) -> None:
         with pytest.raises(ModelError, match="not compiled for the Edge TPU, all of it would run on the CPU"):
             TfliteModel("embedder", ModelsConfig(delegate="edgetpu"))
 
-    def test_a_compiled_embedder_serves_the_galleries_of_its_original(self, copy: Path) -> None:
+    def test_galleries_of_a_compiled_embedder(self, copy: Path) -> None:
         original = manifest.read_manifest(copy).models["embedder"].sha256
         compiled(copy)
         model = TfliteModel("embedder", ModelsConfig(folder=str(copy)))
         assert model.contract.sha256 != original
         assert Embedder(model).sha256 == original
 
-    def test_loading_says_nothing_on_the_users_screen(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_no_output_while_loading(self, capfd: pytest.CaptureFixture[str]) -> None:
         TfliteModel("detector-near", ModelsConfig())
         assert capfd.readouterr() == ("", "")

@@ -11,20 +11,20 @@ CONFIG = TrackerConfig(min_iou=0.2, max_centre_step=0.6, lost_after_s=1.0)
 S = 1_000_000_000
 
 
-def test_a_face_that_moves_a_little_keeps_its_track() -> None:
+def test_track_of_a_slowly_moving_face() -> None:
     tracker = Tracker(CONFIG)
     ids = {tracker.update([face(100 + 10 * step, 100)], step * S // 10)[0].id for step in range(10)}
     assert ids == {1}
 
 
-def test_a_track_counts_its_hits_and_knows_when_it_was_seen() -> None:
+def test_hits_and_times_of_a_track() -> None:
     tracker = Tracker(CONFIG)
     tracker.update([face(100, 100)], 5)
     (track,) = tracker.update([face(104, 100)], 9)
     assert (track.first_ns, track.last_ns, track.hits, track.lost) == (5, 9, 2, False)
 
 
-def test_a_quick_step_at_a_low_frame_rate_keeps_the_track() -> None:
+def test_quick_step_at_a_low_frame_rate() -> None:
     """Boxes that overlap too little but have near centres belong to one walking person."""
     tracker = Tracker(TrackerConfig(min_iou=0.5, max_centre_step=0.6))
     tracker.update([face(100, 100)], 0)
@@ -32,14 +32,14 @@ def test_a_quick_step_at_a_low_frame_rate_keeps_the_track() -> None:
     assert track.id == 1
 
 
-def test_a_face_elsewhere_is_somebody_else() -> None:
+def test_new_track_for_a_face_elsewhere() -> None:
     tracker = Tracker(CONFIG)
     tracker.update([face(100, 100)], 0)
     (track,) = tracker.update([face(300, 100)], S // 10)
     assert track.id == 2
 
 
-def test_two_faces_that_pass_each_other_keep_their_own_tracks() -> None:
+def test_tracks_of_two_passing_faces() -> None:
     tracker = Tracker(CONFIG)
     tracker.update([face(100, 100), face(300, 160)], 0)
     for step in range(1, 21):
@@ -50,7 +50,7 @@ def test_two_faces_that_pass_each_other_keep_their_own_tracks() -> None:
     assert by_id[1] is left
 
 
-def test_an_unseen_track_waits_for_its_time_and_then_ends_once() -> None:
+def test_end_of_an_unseen_track() -> None:
     tracker = Tracker(CONFIG)
     tracker.update([face(100, 100)], 0)
     assert tracker.update([], S - 1) == []
@@ -61,7 +61,7 @@ def test_an_unseen_track_waits_for_its_time_and_then_ends_once() -> None:
     assert tracker.update([], 2 * S) == []
 
 
-def test_a_face_that_returns_in_time_continues_its_track() -> None:
+def test_track_of_a_returning_face() -> None:
     tracker = Tracker(CONFIG)
     tracker.update([face(100, 100)], 0)
     tracker.update([], S // 2)
@@ -69,14 +69,14 @@ def test_a_face_that_returns_in_time_continues_its_track() -> None:
     assert (track.id, track.hits) == (1, 2)
 
 
-def test_the_end_of_the_source_ends_every_track() -> None:
+def test_tracks_at_the_end_of_the_source() -> None:
     tracker = Tracker(CONFIG)
     tracker.update([face(100, 100), face(400, 100)], 0)
     assert [(track.id, track.lost) for track in tracker.finish()] == [(1, True), (2, True)]
     assert not tracker.has_tracks
 
 
-def test_a_snapshot_does_not_change_later() -> None:
+def test_unchanging_snapshot() -> None:
     tracker = Tracker(CONFIG)
     (before,) = tracker.update([face(100, 100)], 0)
     tracker.update([face(110, 100)], S // 10)
