@@ -186,8 +186,15 @@ def _pattern(wanted: inspect.Type, kind: inspect.StrType, value: str) -> str:
     if kind.pattern == _MQTT:
         example = f"mqtt://{value}" if _HOST.fullmatch(value) else "an address such as mqtt://localhost"
         return f"expected mqtt://host or mqtts://host; write {example}"
-    extra = wanted.extra_json_schema if isinstance(wanted, inspect.Metadata) else None
-    return f"expected {(extra or {}).get('description', f'text of the form {kind.pattern}')}"
+    return f"expected {_description(wanted) or f'text of the form {kind.pattern}'}"
+
+
+def _description(wanted: inspect.Type) -> str:
+    """Description of a type in its JSON schema, or ""."""
+    if isinstance(wanted, inspect.Metadata):
+        return str((wanted.extra_json_schema or {}).get("description", ""))
+    members = wanted.types if isinstance(wanted, inspect.UnionType) else ()
+    return next((text for each in members if (text := _description(each))), "")
 
 
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:

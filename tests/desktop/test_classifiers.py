@@ -58,17 +58,17 @@ class TestEveryClassifier:
         assert classifier.predict(nobody).accepted_at(limit).tolist() == [UNKNOWN]
 
     @every_classifier
-    def test_somebody_added_is_named_like_somebody_learnt(self, spec: ClassifierSpec) -> None:
+    def test_added_person_is_named_like_a_learned_one(self, spec: ClassifierSpec) -> None:
         vectors, people = crowd(9, 0.2)
         new = people == max(PEOPLE)
         probes = crowd(20, 0.2, seed=2)[0]
         added = spec.fit(vectors[~new], people[~new])
         added.add(vectors[new], max(PEOPLE))
         order = np.argsort(new, kind="stable")  # as it was added: last
-        at_once = spec.fit(vectors[order], people[order])
-        if isinstance(added, PairVerification) and isinstance(at_once, PairVerification):
-            added.threshold_sq = at_once.threshold_sq  # it alone is not chosen anew
-        answers, wanted = added.predict(probes), at_once.predict(probes)
+        together = spec.fit(vectors[order], people[order])
+        if isinstance(added, PairVerification) and isinstance(together, PairVerification):
+            added.threshold_sq = together.threshold_sq  # only the threshold is not chosen again
+        answers, wanted = added.predict(probes), together.predict(probes)
         assert answers.people.tolist() == wanted.people.tolist()
         assert answers.scores == pytest.approx(wanted.scores, abs=1e-5)
 
@@ -95,8 +95,8 @@ class TestEveryClassifier:
 
 
 class TestNearest:
-    def test_the_nearest_and_the_next_are_what_going_through_all_says(self) -> None:
-        """With more probes than are taken at once."""
+    def test_nearest_and_second_nearest_match_brute_force(self) -> None:
+        """With more probes than one block."""
         rows, probes = crowd(4, 0.5)[0], crowd(220, 0.5, seed=2)[0]
         found = nearest(probes, rows)
         for probe, row, first_sq, second_sq in zip(probes, *found, strict=True):
@@ -143,8 +143,8 @@ class TestKnnVote:
 
 
 class TestPairVerification:
-    def test_a_score_is_the_mean_over_pairs_of_which_the_rejected_count_most(self) -> None:
-        """With more probes than are taken at once."""
+    def test_score_is_the_mean_over_pairs(self) -> None:
+        """With more probes than one block."""
         (vectors, people), probes = crowd(8, 0.5), crowd(60, 0.5, seed=2)[0]
         classifier = PairVerification(vectors, people)
         answers = classifier.predict(probes)
@@ -155,7 +155,7 @@ class TestPairVerification:
             assert means[who] == min(means.values()) == pytest.approx(score, abs=1e-5)
 
     def test_the_threshold_tells_most_pairs_apart(self) -> None:
-        """With more photos than are taken at once."""
+        """With more photos than one block."""
         vectors, people = crowd(60, 0.4)
         first, second = np.triu_indices(300, 1)
         gaps = np.sum((vectors[first].astype(np.float64) - vectors[second]) ** 2, axis=1)
@@ -170,7 +170,7 @@ class TestPairVerification:
 
 class TestMlpClassifier:
     def test_people_with_many_photos_do_not_prevail(self) -> None:
-        """Two people alike but for their number of photos: what lies between them is not the frequent one's alone."""
+        """Two people who differ in the number of photos: the boundary is not shifted to the rare one."""
         rng = np.random.default_rng(5)
         own = np.repeat([3, 5], [400, 4])
         vectors = np.repeat(np.eye(6, dtype=np.float32)[:2], [400, 4], axis=0)
@@ -193,6 +193,6 @@ class TestMlpClassifier:
 
 
 class TestPredictions:
-    def test_whoever_scores_above_the_limit_is_unknown(self) -> None:
+    def test_score_above_the_limit_is_unknown(self) -> None:
         answers = Predictions(np.array([4, 5, 6]), np.array([0.1, 0.2, 0.3]))
         assert answers.accepted_at(0.2).tolist() == [4, 5, UNKNOWN]

@@ -42,7 +42,7 @@ def test_a_folder_without_photos_is_told(tmp_path: Path) -> None:
         main([str(tmp_path), "--out", str(tmp_path / "x.npz")])
 
 
-def test_a_photo_is_taken_with_its_mirror_image_unless_told_otherwise(tmp_path: Path, photo: Photo) -> None:
+def test_mirror_image_is_used_by_default(tmp_path: Path, photo: Photo) -> None:
     """A photo and its mirrored copy have one vector together, and two vectors when each is taken alone."""
     pixels = photo("biden")
     put(tmp_path / "people" / "1.png", pixels)

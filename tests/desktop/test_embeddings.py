@@ -44,5 +44,5 @@ def test_stored_embeddings_are_loaded_again(tmp_path: Path) -> None:
 
 def test_file_without_faces_is_rejected(tmp_path: Path) -> None:
     save_embeddings(tmp_path / "x.npz", embeddings((False,) * 4))
-    with pytest.raises(InputError, match="not one usable face in 4 photos"):
+    with pytest.raises(InputError, match="no usable face in 4 photos"):
         load_or_embed(tmp_path / "x.npz")

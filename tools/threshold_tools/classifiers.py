@@ -1,4 +1,4 @@
-"""Classifiers that name the person on a photo, behind one interface, so that the choice of a door can be measured."""
+"""Classifiers that name the person on a photo, with one interface, for comparison with the classifier of a door."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ _TIMED_PROBES = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """One answer for each probe."""
+    """One prediction for each probe."""
 
     people: People  # (M,) number of the most likely person
-    scores: Reals  # (M,) float64, lower is nearer; each classifier has its own scale
+    scores: Reals  # (M,) float64, lower is nearer; the scale depends on the classifier
 
     def accepted_at(self, threshold: float) -> People:
-        """(M,) numbers of people, UNKNOWN where the score is above the threshold."""
+        """(M,) numbers of people, UNKNOWN if the score is above the threshold."""
         return np.where(self.scores <= threshold, self.people, UNKNOWN)
 
 
 class Classifier(Protocol):
-    """Names people; made from (N, D) float32 unit vectors and the (N,) numbers of their people."""
+    """Names people; built from (N, D) float32 unit vectors and the (N,) numbers of their people."""
 
     def predict(self, probes: FloatArray) -> Predictions:
         """Name the person on each of (M, D) float32 unit vectors."""
         ...
 
     def add(self, vectors: FloatArray, person: int) -> None:
-        """Learn one more person from (K, D) float32 unit vectors."""
+        """Add one person from (K, D) float32 unit vectors."""
         ...
 
 
 def nearest(probes: FloatArray, rows: FloatArray) -> tuple[NDArray[np.intp], Reals, Reals]:
-    """Find the nearest of (N, D) unit rows for each of (M, D) unit probes, a block of probes at a time.
+    """Find the nearest of (N, D) unit rows for each of (M, D) unit probes, in blocks of probes.
 
     Returns:
-        (M,) number of the nearest row, (M,) squared distance to it, 0..4, and (M,) squared distance to the next one; 4
-        where there is none.
+        (M,) number of the nearest row, (M,) squared distance to it, 0..4, and (M,) squared distance to the next one, or
+        4 without one.
     """
     found = np.zeros(len(probes), np.intp)
     best, second = np.full(len(probes), -1.0), np.full(len(probes), -1.0)
@@ -75,18 +75,18 @@ def unit_means(vectors: FloatArray, counts: NDArray[np.intp]) -> FloatArray:
     """Directions of the means of consecutive groups of vectors.
 
     Args:
-        vectors: (N, D) float32; rows of zeros add nothing.
-        counts: (G,) vectors in each group, one or more; their sum is N.
+        vectors: (N, D) float32; rows of zeros are ignored.
+        counts: (G,) number of vectors in each group, at least 1; their sum is N.
 
     Returns:
-        (G, D) float32 unit rows; zeros where all vectors of a group are.
+        (G, D) float32 unit rows; zeros if all vectors of a group are zeros.
     """
     sums = np.add.reduceat(vectors.astype(np.float64), np.cumsum(counts) - counts, axis=0)
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 class NearestCentroid:
-    """Names the person whose centroid, the direction of the mean of their photos, is nearest, as a door does.
+    """Names the person with the nearest centroid, the direction of the mean of the photos, as a door does.
 
     The score is the squared distance to that centroid.
     """
@@ -106,10 +106,10 @@ class NearestCentroid:
 
 
 class KnnVote:
-    """Names the person on most of the k nearest photos; of several such people the one with the nearest photo.
+    """Names the person on most of the k nearest photos; a tie goes to the person with the nearest photo.
 
-    The score is the mean squared distance of those of the k photos that show this person. With k = 1 that is the
-    person on the nearest photo, and its squared distance.
+    The score is the mean squared distance of the photos of this person among the k. With k = 1 it is the squared
+    distance to the nearest photo.
     """
 
     def __init__(self, vectors: FloatArray, people: People, *, k: int) -> None:
@@ -119,7 +119,9 @@ class KnnVote:
     def predict(self, probes: FloatArray) -> Predictions:
         if not len(probes):
             return Predictions(np.zeros(0, np.intp), np.zeros(0))
-        distances_sq, rows = self._neighbours.kneighbors(probes)  # nearest first, so that the first of equals wins
+        distances_sq, rows = self._neighbours.kneighbors(
+            probes
+        )  # nearest first, so that the nearest photo decides a tie
         voters = self._people[rows]
         votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
         chosen = voters[np.arange(len(voters)), votes.argmax(axis=1)]
@@ -139,10 +141,9 @@ class KnnVote:
 class PairVerification:
     """Compares a probe with every enrolled photo and accepts pairs below a threshold.
 
-    An accepted pair counts with its squared distance, a rejected one with 4, the farthest there is. The person with the
-    lowest mean is named, and the mean is the score: it falls with the share of the person's photos that accept the
-    probe; 4 says that none does. The threshold separates the pairs of enrolled photos best, pairs of one person and
-    pairs of two having the same weight. Adding a person leaves it as it is.
+    An accepted pair has its squared distance, a rejected one 4, the largest possible. The person with the lowest mean
+    is named, and the mean is the score; it is 4 if no photo accepts the probe. The threshold separates the pairs of
+    enrolled photos best, with the same total weight for pairs of one person and of two. Adding a person keeps it.
     """
 
     def __init__(self, vectors: FloatArray, people: People) -> None:
@@ -183,9 +184,9 @@ def _threshold_sq(vectors: FloatArray, people: People) -> float:
 
 
 class MlpClassifier:
-    """A network of two layers names the person with the highest probability; the score is minus its logarithm.
+    """Two-layer network that names the most probable person; the score is minus the logarithm of its probability.
 
-    Every batch draws people first and then one photo of each, so that people with many photos do not prevail.
+    Every batch draws people first and then one photo of each, so that people with many photos do not dominate.
     """
 
     def __init__(self, vectors: FloatArray, people: People, *, seed: int = 0) -> None:
@@ -205,7 +206,9 @@ class MlpClassifier:
         """(M, P) logarithms of the probabilities of each of `people` on (M, D) vectors."""
         if not len(probes):
             return np.zeros((0, len(self.people)))
-        found = self._network.predict_proba(probes)[:, : len(self.people)]  # has two columns for one person alone
+        found = self._network.predict_proba(probes)[
+            :, : len(self.people)
+        ]  # has two columns if there is only one person
         return np.asarray(np.log(np.maximum(found, np.finfo(np.float64).tiny)), np.float64)
 
     def _train(self) -> None:
@@ -217,7 +220,7 @@ class MlpClassifier:
         drawn = rng.integers(len(counts), size=_STEPS * _BATCH)
         rows = order[starts[drawn] + (rng.random(len(drawn)) * counts[drawn]).astype(np.intp)]
         self._network = MLPClassifier((_HIDDEN,), alpha=0, batch_size=_BATCH, shuffle=False, random_state=self._seed)
-        # Products so small gain nothing from a second thread, and wait long for it where the machine is busy.
+        # These products are too small for a second thread, which would wait long on a busy machine.
         with threadpool_limits(1, "blas"):
             self._network.partial_fit(self._vectors[rows].astype(np.float64), self._people[rows], classes=self.people)
 
@@ -226,13 +229,15 @@ class MlpClassifier:
 class ClassifierSpec:
     """One classifier."""
 
-    name: str  # for people
-    fit: Callable[[FloatArray, People], Classifier]  # makes it from (N, D) vectors and the (N,) numbers of their people
+    name: str  # name in reports
+    fit: Callable[
+        [FloatArray, People], Classifier
+    ]  # builds it from (N, D) vectors and the (N,) numbers of their people
     retrains: bool = False  # whether adding a person trains it from scratch
 
 
 CLASSIFIERS = (
-    ClassifierSpec("nearest centroid", NearestCentroid),  # first, because a door decides so
+    ClassifierSpec("nearest centroid", NearestCentroid),  # first: the classifier of a door
     ClassifierSpec("nearest sample", partial(KnnVote, k=1)),
     ClassifierSpec("5 neighbours vote", partial(KnnVote, k=5)),
     ClassifierSpec("10 neighbours vote", partial(KnnVote, k=10)),
@@ -244,9 +249,13 @@ CLASSIFIERS = (
 def time_classifier(
     spec: ClassifierSpec, vectors: FloatArray, people: People, probes: FloatArray
 ) -> tuple[float, float, float]:
-    """Time learning everybody but one, adding that person, and naming one photo (the median), in milliseconds.
+    """Measure in milliseconds: learning all people but one, adding that person, and naming one photo (median).
 
-    `vectors` (N, D) are of two people or more, `people` (N,) their numbers, `probes` (M, D) one or more.
+    Args:
+        spec: classifier.
+        vectors: (N, D) vectors of at least two people.
+        people: (N,) numbers of their people.
+        probes: (M, D) at least one vector to name.
     """
     last = people == people.max()
     started = time.perf_counter()

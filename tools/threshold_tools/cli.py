@@ -39,7 +39,7 @@ class Subcommand:
 SUBCOMMANDS = {
     "enroll": Subcommand("threshold_tools.enroll.cli", "desktop", "Make a gallery from a folder of photos."),
     "calibrate": Subcommand("threshold_tools.calibrate.cli", "desktop", "Set a gallery's thresholds from strangers."),
-    "embed": Subcommand("threshold_tools.embed", "desktop", "Embed every photo below a folder."),
+    "embed": Subcommand("threshold_tools.embed", "desktop", "Compute the vectors of all photos of a folder."),
     "evaluate": Subcommand("threshold_tools.evaluate.cli", "desktop", "Measure error rates on your own people."),
     "explain": Subcommand("threshold_tools.explain.cli", "desktop", "Explain why a face is or is not recognised."),
     "cluster": Subcommand("threshold_tools.cluster.cli", "desktop", "Group photos of unknown people."),

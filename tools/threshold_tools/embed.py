@@ -1,10 +1,12 @@
-"""Embed every photo below a folder, through exactly the stages that run at a door.
+"""Compute the vector of the main face of every photo in a folder, with the stages of a door.
 
-Each photo is embedded together with its mirror image, as enrolment takes photos and as a door's samples alternate.
+Each photo is embedded together with its mirror image, as in enrolment and at a door, where samples alternate. The main
+face is the largest, most central one.
 
-Writes an .npz with `path` (N,) text, relative to the folder and sorted; `embedding` (N, D) float32, the unit vector of
-each photo's main (largest, most central) face, zeros where none was found; `found` (N,) bool; and `embedder_sha256`,
-the model that the vectors belong to. Squared Euclidean distance between rows: lower is nearer, 0 to 4.
+The .npz file contains four arrays. The paths (`path`, (N,) text) are sorted and relative to the folder. The vectors
+(`embedding`, (N, D) float32) have unit length, or are zeros if no face was found (`found`, (N,) bool). The hash of the
+model (`embedder_sha256`) must match that of the gallery. The squared Euclidean distance between rows is 0 to 4; lower
+is nearer.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from threshold_tools.embeddings import embed_photos, save_embeddings
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, embed the photos and save the embeddings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of photos, searched to any depth")
-    parser.add_argument("--out", type=Path, required=True, metavar="X.npz", help="file to write")
-    parser.add_argument("--plain", action="store_true", help="leave the mirror images out, as in a single sample")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of photos, including subfolders")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write (.npz)")
+    parser.add_argument(
+        "--plain", action="store_true", help="do not use mirror images, as in a single sample of a door"
+    )
     arguments = parser.parse_args(argv)
     require_parent_dir(arguments.out)
     embeddings = embed_photos(arguments.folder, mirror=not arguments.plain)

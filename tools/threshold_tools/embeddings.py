@@ -1,4 +1,4 @@
-"""Embeddings of labelled photos: made from a folder, stored in an .npz, loaded and checked."""
+"""Embeddings of labelled photos: computed from a folder, stored in an .npz file, loaded and checked."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _DAMAGE = (KeyError, ValueError, TypeError, EOFError, IndexError, RuntimeError, 
 
 @dataclass(frozen=True, eq=False)
 class LabelledEmbeddings:
-    """One row for every photo, those without a face included; the first component of a path names the person."""
+    """One row for every photo, with or without a face; the first component of a path names the person."""
 
-    vectors: FloatArray  # (N, D) float32 unit rows of the main (largest, most central) face; zeros where none was found
+    vectors: FloatArray  # (N, D) float32 unit rows of the main (largest, most central) face, or zeros
     found: NDArray[np.bool_]  # (N,) bool, whether a face was found
     paths: list[str]  # N paths relative to the folder, with slashes
     embedder_sha256: str  # the model that made the vectors
@@ -38,7 +38,7 @@ class LabelledEmbeddings:
 
     @cached_property
     def labels(self) -> list[str]:
-        """N names of people: the folder of each photo, or the photo itself where it lies in none."""
+        """N names of people: the folder of each photo, or the photo itself if it is in no folder."""
         return [PurePosixPath(path).parts[0] for path in self.paths]
 
     @cached_property
@@ -59,7 +59,7 @@ class LabelledEmbeddings:
         return np.split(order, np.cumsum(np.bincount(self.people, minlength=len(self.names)))[:-1])
 
     def only(self, keep: NDArray[np.bool_]) -> LabelledEmbeddings:
-        """The photos for which `keep` (N,) is true; people are numbered from 0 again."""
+        """The photos for which `keep` (N,) is true; people are renumbered from 0."""
         rows = np.flatnonzero(keep)
         paths = [self.paths[row] for row in rows.tolist()]
         return LabelledEmbeddings(self.vectors[rows], self.found[rows], paths, self.embedder_sha256)
@@ -69,9 +69,9 @@ def embed_photos(folder: Path, *, mirror: bool = True, quality: QualityConfig = 
     """Embed all photos below a folder; an unreadable photo is reported and counts as not found.
 
     Args:
-        folder: searched to any depth.
-        mirror: embed each photo together with its mirror image, as enrolment does and as a door's samples alternate.
-        quality: gates that a face must pass to count as found.
+        folder: folder, including subfolders.
+        mirror: embed each photo together with its mirror image, as in enrolment and at a door.
+        quality: limits that a face must meet to count as found.
 
     Raises:
         InputError: no such folder, or no photo in it.
@@ -95,7 +95,7 @@ def embed_photos(folder: Path, *, mirror: bool = True, quality: QualityConfig = 
 
 
 def save_embeddings(path: Path, embeddings: LabelledEmbeddings) -> None:
-    """Write an .npz with `path`, `embedding`, `found` and `embedder_sha256`, durably."""
+    """Write an .npz file with `path`, `embedding`, `found` and `embedder_sha256`, durably and privately (0600)."""
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -115,7 +115,7 @@ def load_embeddings(path: Path) -> LabelledEmbeddings:
     """
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            # An entry that is no array is returned as bytes.
+            # NumPy returns an entry that is not an array as bytes.
             vectors, found = np.asarray(stored["embedding"]), np.asarray(stored["found"])
             paths, embedder_sha256 = [str(each) for each in stored["path"]], str(stored["embedder_sha256"])
     except OSError as error:
@@ -125,7 +125,9 @@ def load_embeddings(path: Path) -> LabelledEmbeddings:
     right = vectors.dtype == np.float32 and vectors.ndim == 2 and found.dtype == bool and found.ndim == 1
     named = all(PurePosixPath(each).parts for each in paths)
     if not right or not named or not len(paths) == len(vectors) == len(found):
-        raise InputError(f"{path}: damaged (arrays of the wrong form); embed the photos again with threshold embed")
+        raise InputError(
+            f"{path}: damaged (arrays of the wrong shape or type); embed the photos again with threshold embed"
+        )
     if not np.all(np.abs(np.linalg.norm(vectors[found], axis=1) - 1) < _UNIT_TOLERANCE):
         raise InputError(f"{path}: damaged (vectors not of unit length); embed the photos again with threshold embed")
     return LabelledEmbeddings(vectors, found, paths, embedder_sha256)
@@ -134,24 +136,24 @@ def load_embeddings(path: Path) -> LabelledEmbeddings:
 def load_or_embed(
     source: Path, *, mirror: bool = True, quality: QualityConfig = ANY_QUALITY, keep: Path | None = None
 ) -> LabelledEmbeddings:
-    """Embed the photos below a folder, or load the embeddings that are stored in a file.
+    """Embed the photos of a folder, or load stored embeddings.
 
     Args:
-        source: folder with one folder of photos for each person, or an .npz.
+        source: folder with one folder of photos for each person, or an .npz file.
         mirror, quality: as in `embed_photos`; for a folder.
         keep: file to save the embeddings of a folder to, or None.
 
     Raises:
-        InputError: there is no face in it, it is damaged, or `keep` is given and it is no folder.
+        InputError: it contains no face, it is damaged, or `keep` is given and it is not a folder.
     """
     if source.is_dir():
         embeddings = embed_photos(source, mirror=mirror, quality=quality)
         if keep is not None:
             save_embeddings(keep, embeddings)
     elif keep is not None:
-        raise InputError(f"--out-vectors: {source} is no folder of photos, so there are no new vectors to keep")
+        raise InputError(f"--out-vectors: {source} is not a folder of photos, so there are no new vectors to store")
     else:
         embeddings = load_embeddings(source)
     if not embeddings.found.any():
-        raise InputError(f"{source}: not one usable face in {len(embeddings)} photos; nothing can be measured")
+        raise InputError(f"{source}: no usable face in {len(embeddings)} photos; nothing can be measured")
     return embeddings

@@ -1,4 +1,4 @@
-"""Photos on disk to samples, through exactly the stages that run at a door."""
+"""Samples of photos, with the stages of a door."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from edge.vision.manifest import OperatingPoint
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _SURE = DetectorConfig().min_score
-_LIKELY = 0.3  # the person a photo is of may have a lower score than a face in the background
-CANDIDATE = 0.1  # an enrolment photo shows a person: where no face is likely, a less likely one is taken
+_LIKELY = 0.3  # the main person may have a lower score than a face in the background
+CANDIDATE = 0.1  # an enrolment photo shows a person: without a likely face, a less likely one is used
 ANY_QUALITY = QualityConfig(
     min_size_px=1e-6,
     max_yaw_deg=180,
@@ -33,10 +33,10 @@ ANY_QUALITY = QualityConfig(
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """Every image file below a folder, sorted by path.
+    """Every image file in a folder and its subfolders, sorted by path.
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, or it contains no image.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
@@ -50,14 +50,14 @@ def photos_in(folder: Path) -> list[Path]:
 class PhotoSample:
     """The faces of a photo, and the sample of the main one."""
 
-    faces: list[Face]  # the main face and all others above the detector's usual score, largest first
-    main: Face | None  # the largest, most central of the likely ones, or None
+    faces: list[Face]  # the main face and all faces above the detector's default score, largest first
+    main: Face | None  # largest, most central likely face, or None
     sample: Sample | None  # sample of the main face, or None
-    mirrored: FloatArray | None  # (D,) float32 unit embedding, mirrored; None if not asked for or rejected
+    mirrored: FloatArray | None  # (D,) float32 unit embedding of the mirror image; None if not requested or rejected
 
 
 class PhotoSampler:
-    """The door's detector, mesh, aligner and embedder, for single pictures."""
+    """Detector, mesh, aligner and embedder of a door, for single pictures."""
 
     def __init__(self, quality: QualityConfig, models: ModelsConfig | None = None) -> None:
         """
@@ -70,7 +70,7 @@ class PhotoSampler:
 
     @property
     def embedder_sha256(self) -> str:
-        """Hash of the model, which embeddings and galleries are bound to."""
+        """Hash of the embedder; embeddings and galleries are valid only for it."""
         return self.vision.reader.embedder.sha256
 
     @property
@@ -107,7 +107,7 @@ class PhotoSampler:
 
 
 def subject(candidates: list[Face], width_px: int, height_px: int) -> Face | None:
-    """The main face of a photo: the largest, most central of the likely ones, else of the unlikely ones."""
+    """The main face of a photo: the largest, most central likely face, else unlikely face."""
     likely = [face for face in candidates if face.score >= _LIKELY]
     return most_prominent_face(likely or candidates, width_px, height_px)
 

@@ -1,7 +1,7 @@
 """Statistics of error rates: intervals, resampling of people, thresholds for a target rate, error curves.
 
-People are the unit of chance, not photos: bootstrap samples draw people with replacement. Lower distances and scores
-are nearer, unless a function says otherwise. A distance at the threshold is accepted.
+People, not photos, are the independent units: bootstrap samples draw people with replacement. Lower distances and
+scores are nearer, except where a docstring states the opposite. A distance equal to the threshold is accepted.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Reals = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 RESAMPLES = 400
-FEW = 10  # errors; below this the bootstrap is too sure of itself
-_ROUNDING = 1e-9  # a rate times a count that is whole but for rounding is whole
+FEW = 10  # errors; below this the interval of the bootstrap is too narrow
+_ROUNDING = 1e-9  # tolerance for a rate times a count that should be a whole number
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share 0..1 and its 95 % interval; nan where the interval is not known."""
+    """A share 0..1 and its 95 % interval; nan if the interval is unknown."""
 
     value: float
     low: float
@@ -34,8 +34,9 @@ class Rate:
 
 
 class RateWithInterval(msgspec.Struct, frozen=True):
-    """Errors among cases, with Wilson's 95 % interval; cases are taken as independent, which they are not quite:
-    several are of one person.
+    """Share of errors among cases, with Wilson's 95 % interval.
+
+    The interval assumes independent cases, and is too narrow because several cases are of one person.
     """
 
     value: float
@@ -53,7 +54,7 @@ class RateWithInterval(msgspec.Struct, frozen=True):
 
 
 def wilson(errors: int, cases: int) -> RateWithInterval | None:
-    """The share of errors with its 95 % interval (Wilson 1927); None of no cases."""
+    """The share of errors with its 95 % interval (Wilson 1927); None without cases."""
     if not cases:
         return None
     low, high = _binomial_interval(errors, cases, "wilson")
@@ -63,14 +64,14 @@ def wilson(errors: int, cases: int) -> RateWithInterval | None:
 def clopper_pearson(share: float, count: int) -> Rate:
     """The exact binomial interval (Clopper and Pearson 1934) for `share` of `count` independent trials.
 
-    A share of people is no whole number of them when they have several photos: it is rounded outwards.
+    If people have several photos, the share is not a whole number of people; it is then rounded outwards.
     """
     fewest, most = math.floor(share * count + _ROUNDING), math.ceil(share * count - _ROUNDING)
     return Rate(share, _binomial_interval(fewest, count, "exact")[0], _binomial_interval(most, count, "exact")[1])
 
 
 def _binomial_interval(errors: int, cases: int, method: str) -> tuple[float, float]:
-    from scipy.stats import binomtest  # takes a second to import, which --help need not wait for
+    from scipy.stats import binomtest  # takes a second to import; --help does not need it
 
     interval = binomtest(errors, cases).proportion_ci(CONFIDENCE, method)
     return float(interval.low), float(interval.high)
@@ -79,14 +80,14 @@ def _binomial_interval(errors: int, cases: int, method: str) -> tuple[float, flo
 def bootstrap_rate(
     value: float, resampled: Sequence[float] | Reals, *, errors: float, people: int, counted: float | None = None
 ) -> Rate:
-    """A rate with the percentile interval of its bootstrap samples; after few errors, at least the exact interval.
+    """A rate with the percentile interval of its bootstrap samples; with few errors, at least the exact interval.
 
     Args:
         value: the rate, 0..1.
-        resampled: (R,) the same rate of each bootstrap sample; nan where a sample holds nobody it is about.
-        errors: how many were counted; below `FEW` Clopper-Pearson widens the interval.
-        people: independent trials, for Clopper-Pearson.
-        counted: share that Clopper-Pearson is of, where it is not `value`.
+        resampled: (R,) the rate of each bootstrap sample; nan for a sample without relevant people.
+        errors: number of errors; below `FEW`, Clopper-Pearson widens the interval.
+        people: number of independent trials, for Clopper-Pearson.
+        counted: share for Clopper-Pearson, if it is not `value`.
     """
     low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     if errors < FEW:
@@ -96,9 +97,12 @@ def bootstrap_rate(
 
 
 def rate_over_people(wrong: NDArray[np.bool_], people: NDArray[np.intp], seed: int) -> Rate:
-    """The share of attempts that went wrong, every person having one vote, with an interval over people.
+    """The share of wrong attempts, with equal weight for each person, and an interval over people.
 
-    `wrong` (N,) says of each attempt whether it went wrong, `people` (N,) who made it.
+    Args:
+        wrong: (N,) whether each attempt is wrong.
+        people: (N,) number of the person who made it.
+        seed: seed of the bootstrap.
     """
     shares = share_of_each(wrong, people)
     drawn = np.random.default_rng(seed).integers(0, len(shares), (RESAMPLES, len(shares)))
@@ -106,13 +110,13 @@ def rate_over_people(wrong: NDArray[np.bool_], people: NDArray[np.intp], seed: i
 
 
 def share_of_each(wrong: NDArray[np.bool_], people: NDArray[np.intp]) -> Reals:
-    """(P,) share of the attempts of each person that went wrong; arguments as of `rate_over_people`."""
+    """(P,) share of wrong attempts of each person; arguments as for `rate_over_people`."""
     numbers = np.unique(people, return_inverse=True)[1].reshape(-1)
     return np.asarray(np.bincount(numbers, wrong) / np.bincount(numbers), np.float64)
 
 
 def draw_votes(rng: np.random.Generator, people: int, resamples: int = RESAMPLES) -> NDArray[np.int64]:
-    """(resamples, people) how often each person is drawn in each bootstrap sample of as many people."""
+    """(resamples, people) number of times that each person is drawn in each bootstrap sample of the same size."""
     return rng.multinomial(people, np.full(people, 1 / people), resamples)
 
 
@@ -120,38 +124,38 @@ def draw_votes(rng: np.random.Generator, people: int, resamples: int = RESAMPLES
 
 
 def has_enough_samples(rate: float, count: int) -> bool:
-    """Whether at least one error is expected among so many cases."""
+    """Whether at least one error is expected in this number of cases."""
     return rate * count >= 1 - _ROUNDING
 
 
 def allowed_errors(rate: float, count: int) -> int:
-    """The largest number of errors that keeps to a rate."""
+    """The largest number of errors within a rate."""
     return math.floor(rate * count + _ROUNDING)
 
 
 def largest_threshold(sorted_scores: NDArray[np.floating], allowed: int) -> float:
-    """The largest threshold that accepts at most `allowed` of the scores, as float32; 4 where all are allowed."""
+    """The largest threshold that accepts at most `allowed` of the scores, as float32; 4 if all are allowed."""
     if allowed >= len(sorted_scores):
         return MAX_DISTANCE_SQ
     return float(np.nextafter(np.float32(sorted_scores[allowed]), np.float32(-1)))
 
 
 class RankedScores:
-    """Scores in rising order, so that the threshold of a resample, or what it accepts, costs one cumulative sum."""
+    """Scores in ascending order: the threshold of a resample then costs one cumulative sum."""
 
     def __init__(self, scores: NDArray[np.floating]) -> None:
-        self.order: NDArray[np.intp] = np.argsort(scores, kind="stable")  # (M,) place of each in the original row
+        self.order: NDArray[np.intp] = np.argsort(scores, kind="stable")  # (M,) index of each in the original order
         self.scores = scores[self.order]  # (M,) sorted
 
     def thresholds(
         self, rates: Sequence[float], weights: NDArray[np.number] | None = None, total: float | None = None
     ) -> list[float]:
-        """The largest thresholds that accept no more than these shares of the weight.
+        """The largest thresholds that accept at most these shares of the weight.
 
         Args:
             rates: shares, 0..1.
-            weights: (M,) of each score in the original order; None: all alike.
-            total: the whole weight, where the scores are only the lowest ones.
+            weights: (M,) weight of each score in the original order; None: all equal.
+            total: total weight, if the scores are only the lowest ones.
         """
         sums = self._sums(weights)
         whole = sums[-1] if total is None else total
@@ -161,11 +165,11 @@ class RankedScores:
     def accepted(
         self, thresholds: Sequence[float] | NDArray[np.floating], weights: NDArray[np.number] | None = None
     ) -> NDArray[np.number]:
-        """The weight of the scores at or below each threshold, for (T,) thresholds."""
+        """Weight of the scores at or below each of (T,) thresholds."""
         return self._sums(weights)[np.searchsorted(self.scores, thresholds, side="right")]
 
     def _sums(self, weights: NDArray[np.number] | None) -> NDArray[np.number]:
-        """(M + 1,) the weight of the first 0 to M scores."""
+        """(M + 1,) weight of the first 0 to M scores."""
         ordered = np.ones(len(self.order)) if weights is None else weights[self.order]
         return np.concatenate([[0], np.cumsum(ordered)])
 
@@ -174,12 +178,12 @@ class RankedScores:
 
 
 def equal_error_rate(false_accepts: Reals, false_rejects: Reals) -> float:
-    """Where two error rates cross, as steps do: the smallest rate that neither exceeds at the same threshold."""
+    """Rate at which two stepped error rates cross: the smallest rate that neither exceeds at the same threshold."""
     return float(np.maximum(false_accepts, false_rejects).min())
 
 
 def det_curve(genuine: Sequence[float], attacks: Sequence[float]) -> list[tuple[float, float, float]]:
-    """(limit, BPCER, APCER) at each score that occurs; a score at or above the limit is an attack; [] without both."""
+    """(limit, BPCER, APCER) at each score; a score at or above the limit is an attack; [] without both kinds."""
     if not genuine or not attacks:
         return []
     real, shown = np.sort(genuine), np.sort(attacks)
@@ -190,7 +194,7 @@ def det_curve(genuine: Sequence[float], attacks: Sequence[float]) -> list[tuple[
 
 
 def auc(genuine: Sequence[float], attacks: Sequence[float]) -> float | None:
-    """Area under the ROC curve: how often an attack scores above a genuine one, ties half; None without both."""
+    """Area under the ROC curve: share of pairs in which the attack scores higher, ties half; None without both."""
     if not genuine or not attacks:
         return None
     real, shown = np.sort(genuine), np.asarray(attacks)

@@ -1,4 +1,4 @@
-"""Thresholds for a target false-match rate, by the table of impostor distances that ships with the embedder.
+"""Thresholds for a target false-match rate, from the table of impostor distances that ships with the embedder.
 
 Thresholds are squared distances between unit vectors, 0 to 4: lower is stricter.
 """
@@ -14,16 +14,16 @@ from edge.core.records import FloatArray
 from edge.recognition.gallery import MAX_DISTANCE_SQ
 from edge.vision.manifest import OperatingPoint
 
-STRICT_FMR = 1e-4  # never laxer, however small the gallery: NIST SP 800-63B-4 asks for FMR of 1 in 10,000 or better
-LOOKALIKE_SHARE = 0.9  # a threshold ends before a look-alike's centroid by this share
-_BLOCK = 1024  # rows of a gallery compared with all of it at a time
+STRICT_FMR = 1e-4  # laxest FMR of any gallery: NIST SP 800-63B-4 requires 1 in 10,000 or better
+LOOKALIKE_SHARE = 0.9  # largest threshold as a share of the distance to a look-alike's centroid
+_BLOCK = 1024  # rows compared with the whole gallery at a time
 
 
 def threshold_sq(impostors: Sequence[OperatingPoint], *, one_stranger_in: float, people: int) -> float:
     """The squared distance at which at most one stranger in N is accepted; lower is stricter.
 
-    A stranger is measured against everybody enrolled, so FPIR = 1 - (1 - FMR)^people; the table gives the distance for
-    that FMR, linear in its logarithm between two rows. Beyond the strictest row the strictest row holds.
+    A stranger is compared with all enrolled people, so FPIR = 1 - (1 - FMR)^people. The table gives the distance for
+    that FMR, linear in its logarithm between two rows; beyond the strictest row, the strictest row is used.
 
     Args:
         impostors: the embedder's table, from lax to strict.
@@ -36,7 +36,7 @@ def threshold_sq(impostors: Sequence[OperatingPoint], *, one_stranger_in: float,
 
 
 def threshold_for_fmr(impostors: Sequence[OperatingPoint], fmr: float) -> float:
-    """The squared distance below which a share `fmr` of the stranger-to-centroid pairs lies."""
+    """The squared distance below which a share `fmr` of the stranger-to-centroid pairs is."""
     distances_sq, logarithms = _strict_to_lax(impostors)
     return float(np.interp(math.log10(fmr), logarithms, distances_sq))
 
@@ -48,13 +48,13 @@ def fmr_at(impostors: Sequence[OperatingPoint], distance_sq: float) -> float:
 
 
 def _strict_to_lax(impostors: Sequence[OperatingPoint]) -> tuple[list[float], list[float]]:
-    """Squared distances and decimal logarithms of their FMR, both rising."""
+    """Squared distances and decimal logarithms of their FMR, both ascending."""
     rows = sorted(impostors, key=lambda row: row.fmr)
     return [row.distance_sq for row in rows], [math.log10(row.fmr) for row in rows]
 
 
 def fpir_at(impostors: Sequence[OperatingPoint], distance_sq: float, people: int) -> float:
-    """The share of strangers who are accepted by a gallery of this size at a squared distance."""
+    """The share of strangers that a gallery of this size accepts at a squared distance."""
     return -math.expm1(people * math.log1p(-fmr_at(impostors, distance_sq)))
 
 
@@ -64,7 +64,7 @@ def smallest_supported_rate(impostors: Sequence[OperatingPoint], people: int) ->
 
 
 def max_thresholds_sq(centroids: FloatArray) -> FloatArray:
-    """The largest threshold of each person, which ends before the nearest other centroid.
+    """The largest threshold of each person, because of the nearest other centroid.
 
     Args:
         centroids: (N, D) float32 unit rows.

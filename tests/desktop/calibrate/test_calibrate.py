@@ -1,4 +1,4 @@
-"""Wishes to thresholds: by the embedder's table, and by the tail of strangers' distances."""
+"""Thresholds for target rates, from the table of the embedder and from the tail of strangers' distances."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPREAD = 14  # directions in which made-up faces differ: few enough that strange
 
 
 def made_up(count: int, seed: int, spread: int = SPREAD) -> FloatArray:
-    """(count, 192) unit rows, evenly over a sphere of `spread` dimensions."""
+    """(count, 192) unit rows, uniform on a sphere of `spread` dimensions."""
     vectors = np.zeros((count, 192), np.float32)
     vectors[:, :spread] = np.random.default_rng(seed).normal(size=(count, spread))
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
@@ -57,7 +57,7 @@ def gallery_of(path: Path, centroids: FloatArray) -> Path:
 
 
 def stored(path: Path, vectors: FloatArray, labels: list[str] | None = None, embedder: str = EMBEDDER) -> Path:
-    """As threshold embed writes them."""
+    """Write vectors in the format of threshold embed."""
     names = labels or [f"s{number}" for number in range(len(vectors))]
     paths = [f"{name}/{number}.jpg" for number, name in enumerate(names)]
     found = np.ones(len(vectors), bool)
@@ -66,29 +66,27 @@ def stored(path: Path, vectors: FloatArray, labels: list[str] | None = None, emb
 
 
 def opened(gallery: Gallery, vectors: FloatArray) -> float:
-    """The share of single photos that the daemon's own measurement accepts."""
+    """Share of single photos that the gallery of a door accepts."""
     matches = [gallery.nearest(vector) for vector in vectors]
     return float(np.mean([match.distance_sq <= match.threshold_sq for match in matches]))
 
 
 class TestPromise:
     @pytest.mark.parametrize(("people", "seed"), [(1, 1), (20, 2), (200, 3)])
-    def test_a_threshold_keeps_its_promise_on_strangers_it_never_saw(
-        self, tmp_path: Path, people: int, seed: int
-    ) -> None:
-        """Within a factor of two of the wish at one in 100, within its own interval at one in 1000."""
+    def test_threshold_meets_its_target_on_new_strangers(self, tmp_path: Path, people: int, seed: int) -> None:
+        """Within a factor of two of the target at one in 100, and within its interval at one in 1000."""
         gallery = gallery_of(tmp_path / "g", made_up(people, seed))
         strangers = stored(tmp_path / "s.npz", made_up(1500, seed + 100))
         fresh = made_up(12_000, seed + 200)
-        for wish in (100, 1000):
-            report = calibrate(gallery, tmp_path / "g2", wish, strangers_path=strangers)
+        for target in (100, 1000):
+            report = calibrate(gallery, tmp_path / "g2", target, strangers_path=strangers)
             measured = opened(load_gallery(tmp_path / "g2", EMBEDDER), fresh)
-            (row,) = (row for row in report.rows if row.one_stranger_in == wish)
+            (row,) = (row for row in report.rows if row.one_stranger_in == target)
             assert row.fpir.low <= measured <= row.fpir.high
-            if wish == 100:
-                assert 0.5 <= measured * wish <= 2
+            if target == 100:
+                assert 0.5 <= measured * target <= 2
 
-    def test_a_larger_gallery_and_a_stricter_wish_lower_the_threshold(self, tmp_path: Path) -> None:
+    def test_larger_gallery_or_stricter_target_lowers_the_threshold(self, tmp_path: Path) -> None:
         strangers = stored(tmp_path / "s.npz", made_up(1500, 1))
         bases = [
             [row.threshold_sq for row in report.rows]
@@ -100,7 +98,7 @@ class TestPromise:
         assert all(rows == sorted(rows, reverse=True) for rows in bases)
         assert [rows[0] for rows in bases] == sorted((rows[0] for rows in bases), reverse=True)
 
-    def test_a_much_photographed_stranger_has_one_vote(self, tmp_path: Path) -> None:
+    def test_strangers_have_equal_weight(self, tmp_path: Path) -> None:
         gallery = gallery_of(tmp_path / "g", made_up(20, 1))
         vectors = made_up(1000, 2)
         nearest = attempts(labelled(vectors), load_gallery(gallery, EMBEDDER).centroids)
@@ -123,7 +121,7 @@ class TestPromise:
         assert np.delete(limits_sq, [1, 2]).min() > 0.27
         assert report.thresholds_sq["p1"] == pytest.approx(0.27, abs=1e-3)
 
-    def test_who_is_refused_is_counted_with_an_interval(self, tmp_path: Path) -> None:
+    def test_rejections_are_counted_with_an_interval(self, tmp_path: Path) -> None:
         centroids = made_up(40, 1)
         gallery = gallery_of(tmp_path / "g", centroids)
         own = [f"p{number}" for number in range(40)] * 3 + ["somebody"]
@@ -147,20 +145,18 @@ class TestPromise:
 
 class TestSupport:
     @pytest.mark.parametrize(
-        ("count", "wish", "told"),
+        ("count", "target", "told"),
         [
             (99, 10, "99 strangers are too few; one in 10 needs 100 different people"),
             (200, 2001, "200 strangers support one in 2,000 at most; one in 2,001 needs 201 different people"),
             (1000, 1_000_000, "one in 1,000,000 needs 100,000 different people"),
         ],
     )
-    def test_a_wish_beyond_the_data_is_refused_with_what_it_takes(
-        self, tmp_path: Path, count: int, wish: float, told: str
-    ) -> None:
+    def test_target_beyond_the_data_is_rejected(self, tmp_path: Path, count: int, target: float, told: str) -> None:
         gallery = gallery_of(tmp_path / "g", made_up(20, 1))
         strangers = stored(tmp_path / "s.npz", made_up(count, 2))
         with pytest.raises(InputError, match=told):
-            calibrate(gallery, tmp_path / "g2", wish, strangers_path=strangers)
+            calibrate(gallery, tmp_path / "g2", target, strangers_path=strangers)
         assert not (tmp_path / "g2").exists()
 
     def test_photos_of_few_people_are_not_many_strangers(self, tmp_path: Path) -> None:
@@ -168,7 +164,7 @@ class TestSupport:
         with pytest.raises(InputError, match="50 strangers are too few"):
             calibrate(gallery_of(tmp_path / "g", made_up(20, 1)), tmp_path / "g2", 100, strangers_path=strangers)
 
-    def test_without_strangers_the_embedders_table_serves_as_far_as_it_reaches(self, tmp_path: Path) -> None:
+    def test_without_strangers_the_table_limits_the_target(self, tmp_path: Path) -> None:
         gallery = gallery_of(tmp_path / "g", made_up(20, 1))
         report = calibrate(gallery, tmp_path / "g2", 1000)
         (row,) = (row for row in report.rows if row.one_stranger_in == 1000)
@@ -180,7 +176,7 @@ class TestSupport:
     def test_an_enrolled_stranger_is_named_and_left_out(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """By the id, or by a face that is far nearer than the tail of the others allows; a plain stranger stays."""
+        """By id, or by a face that is much nearer than the tail of the others predicts; other strangers are kept."""
         centroids = made_up(20, 1, spread=40)
         vectors = made_up(1000, 2, spread=40)
         gallery = gallery_of(tmp_path / "g", centroids)
@@ -192,12 +188,12 @@ class TestSupport:
         dirty = stored(tmp_path / "b.npz", vectors, labels)
         report = calibrate(gallery, tmp_path / "g2", 1000, strangers_path=dirty)
         assert [line.partition(":")[0] for line in report.left_out] == ["p5", "s7/7.jpg"]
-        assert "seems to be p3" in capsys.readouterr().err
+        assert "looks like the enrolled p3" in capsys.readouterr().err
         assert report.strangers == 998
         assert report.threshold_sq == pytest.approx(clean.threshold_sq, abs=0.02)
 
-    def test_a_crowd_of_near_strangers_is_no_crowd_of_enrolled_ones(self) -> None:
-        """A tail that is cut off would call everybody beyond the cut an outlier."""
+    def test_many_similar_strangers_are_not_treated_as_enrolled(self) -> None:
+        """A truncated tail would make all strangers beyond the cut outliers."""
         tried = attempts(labelled(made_up(1500, 2)), made_up(200, 1))
         assert np.mean(tried.distance_sq < ENROLLED_SQ) > 0.1
         assert reject_lookalikes(tried) == []
@@ -220,11 +216,11 @@ class TestBadInput:
             ({"embedder_sha256": "0" * 64}, "made by another embedder"),
             ({"embedding": np.zeros((2, 192), np.float32)}, "not of unit length"),
             ({"embedding": np.full((2, 192), np.nan, np.float32)}, "not of unit length"),
-            ({"embedding": np.ones((2, 192))}, "wrong form"),
-            ({"embedding": made_up(3, 1)}, "wrong form"),
-            ({"embedding": made_up(2, 1)[:, :SPREAD]}, "vectors of length 14, the gallery's have 192"),
-            ({"found": np.zeros(2, bool)}, "not one usable face"),
-            ({"found": np.zeros(3, bool)}, "wrong form"),
+            ({"embedding": np.ones((2, 192))}, "wrong shape or type"),
+            ({"embedding": made_up(3, 1)}, "wrong shape or type"),
+            ({"embedding": made_up(2, 1)[:, :SPREAD]}, "vectors have length 14, those of the gallery 192"),
+            ({"found": np.zeros(2, bool)}, "no usable face"),
+            ({"found": np.zeros(3, bool)}, "wrong shape or type"),
             ({"path": np.array([{}, {}], object)}, "damaged, or not from"),
         ],
     )
@@ -243,23 +239,23 @@ class TestBadInput:
         with pytest.raises(InputError, match="cannot be read"):
             calibrate(gallery, tmp_path / "g2", 100, strangers_path=tmp_path / "absent.npz")
 
-    def test_an_empty_gallery_and_unknown_genuine_people_are_told(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="nobody is enrolled"):
+    def test_empty_gallery_and_unknown_people_are_reported(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="the gallery is empty"):
             calibrate(gallery_of(tmp_path / "g", made_up(0, 1)), tmp_path / "g2", 100)
         genuine = stored(tmp_path / "own.npz", made_up(3, 1))
-        with pytest.raises(InputError, match="nobody in it is enrolled"):
+        with pytest.raises(InputError, match="no person in it is enrolled"):
             calibrate(gallery_of(tmp_path / "g", made_up(3, 1)), tmp_path / "g2", 100, genuine_path=genuine)
 
-    @pytest.mark.parametrize("wish", ["1", "0", "-5", "nan", "inf", "many"])
-    def test_a_senseless_wish_is_exit_code_2(self, wish: str, capsys: pytest.CaptureFixture[str]) -> None:
+    @pytest.mark.parametrize("target", ["1", "0", "-5", "nan", "inf", "many"])
+    def test_a_senseless_target_is_exit_code_2(self, target: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as left:
-            main(["--gallery", "g", f"--one-stranger-in={wish}", "--out", "h"])
+            main(["--gallery", "g", f"--one-stranger-in={target}", "--out", "h"])
         assert left.value.code == 2
         assert "--one-stranger-in" in capsys.readouterr().err
 
 
 def test_the_tool_runs_as_a_script_on_photos_and_draws(tmp_path: Path, photo: Photo) -> None:
-    """Strangers from vectors, genuine attempts from a folder of photos, a plot that is a picture."""
+    """Strangers from vectors, genuine attempts from a folder of photos, and a page with plots."""
     people = two_people(tmp_path / "people", photo)
     tools = ROOT / "tools"
 
@@ -307,14 +303,14 @@ class TestTail:
         assert np.isfinite(same.value_at(1e-3))
 
     def test_the_shape_stays_near_exponential(self) -> None:
-        """Beyond this range the sample, not the data, would decide; see SHAPE_RANGE."""
+        """Outside this range the shape depends on the sample; see SHAPE_RANGE."""
         rng = np.random.default_rng(1)
         even = np.full(3000, 1 / 3000)
         assert fit_tail(RankedScores(2 - rng.pareto(3, 3000)), even, 3000).shape == 0.05
         assert fit_tail(RankedScores(rng.uniform(0.5, 2, 3000)), even, 3000).shape == -0.05
 
     def test_a_nearest_value_before_equal_ones_can_be_fitted(self) -> None:
-        """The tail reaches no further than it needs to: one value below the cut is something to fit."""
+        """The tail is not longer than needed: one value below the cut can be fitted."""
         values: Reals = np.concatenate([[0.9], np.full(300, 1.0), np.full(699, 2.0)])
         assert fit_tail(RankedScores(values), np.full(1000, 1e-3), 1000).cut == 1.0
         last: Reals = np.concatenate([np.full(199, 1.0), [2.0]])
@@ -328,7 +324,7 @@ class TestRates:
         assert clopper_pearson(0.0, 100).high == pytest.approx(0.0362, abs=1e-4)  # the rule of three, nearly
         assert clopper_pearson(1.0, 5).high == 1.0
 
-    def test_a_false_refusal_is_too_far_not_clear_or_in_anothers_name(self) -> None:
+    def test_three_kinds_of_false_rejection(self) -> None:
         tried = Attempts(
             nearest=np.array([0, 0, 0, 1]),
             distance_sq=np.array([0.3, 0.9, 0.3, 0.2]),
@@ -352,16 +348,16 @@ class TestRates:
 
     @pytest.mark.parametrize("share", ["strictest", "at the cut"])
     def test_a_base_keeps_to_its_share_at_both_ends(self, share: str) -> None:
-        """Where the fitted tail ends, and where it would need a base below 0."""
+        """At the limit of the fitted tail, and for a base below 0."""
         centroids = made_up(20, 1)
         tried = attempts(labelled(made_up(400, 2)), centroids)
         opens = ImpostorModel(tried, limits(centroids, None))
-        wished = 1e-30 if share == "strictest" else opens.tail.kept
-        assert opens.share(opens.rule_for_rate(wished)) <= wished
-        assert (opens.rule_for_rate(wished) < 0) == (share == "strictest")
+        targeted = 1e-30 if share == "strictest" else opens.tail.kept
+        assert opens.share(opens.rule_for_rate(targeted)) <= targeted
+        assert (opens.rule_for_rate(targeted) < 0) == (share == "strictest")
 
     def test_limits_follow_who_comes_near(self) -> None:
-        """Strangers crowd around the first person; the second is left alone."""
+        """Strangers are similar to the first person and not to the second."""
         centroids = np.stack([direction(0), direction(1), direction(2)])
         crowd = np.stack([towards(direction(0), direction(axis), 0.9) for axis in range(10, 60)])
         rules = limits(centroids, labelled(crowd))

@@ -21,7 +21,7 @@ from edge.core.records import FloatArray
 
 
 def crowd(counts: list[int], noise: float, seed: int = 1, size: int = 24) -> tuple[FloatArray, NDArray[np.intp]]:
-    """So many unit vectors of each person, around a centre of their own."""
+    """`counts` unit vectors of each person, around a centre of their own."""
     rng = np.random.default_rng(seed)
     own = np.repeat(np.arange(len(counts)), counts)
     centres = rng.normal(size=(len(counts), size))
@@ -32,7 +32,7 @@ def crowd(counts: list[int], noise: float, seed: int = 1, size: int = 24) -> tup
 
 
 def stored(path: Path, counts: list[int], noise: float = 0.02, *, embedder: str = EMBEDDER, flat: bool = False) -> Path:
-    """As threshold embed writes them; one more photo has no face."""
+    """Write vectors in the format of threshold embed; one more photo has no face."""
     vectors, own = crowd(counts, noise)
     paths = [f"{number}.jpg" if flat else f"p{who}/{number}.jpg" for number, who in enumerate(own.tolist())]
     embedding = np.concatenate([vectors, np.zeros_like(vectors[:1])])
@@ -44,7 +44,7 @@ def stored(path: Path, counts: list[int], noise: float = 0.02, *, embedder: str 
 
 
 def same_groups(one: NDArray[np.intp], two: NDArray[np.intp]) -> bool:
-    """Whether two labellings differ in their numbers only."""
+    """Whether two labellings differ only in their numbers."""
     pairs = set(zip(one.tolist(), two.tolist(), strict=True))
     return len(pairs) == len(set(one.tolist())) == len(set(two.tolist()))
 
@@ -52,7 +52,7 @@ def same_groups(one: NDArray[np.intp], two: NDArray[np.intp]) -> bool:
 class TestDensity:
     @pytest.mark.parametrize("near_sq", [0.1, 0.5, 0.9, 1.3])
     def test_clusters_are_the_chains_of_neighbours(self, near_sq: float) -> None:
-        """Against joining any two neighbours until nothing changes, for two photos in company."""
+        """Compared with repeatedly joining neighbours, for groups of two photos or more."""
         vectors = crowd([1, 9, 4, 1, 20, 2, 3, 14], 0.13)[0]
         near = np.sum((vectors[:, None].astype(np.float64) - vectors[None]) ** 2, axis=2) <= near_sq
         expected = np.arange(len(vectors))
@@ -70,8 +70,8 @@ class TestDensity:
         assert len(set(density(vectors, 0.011, 2).tolist())) == 1
         assert len(set(density(vectors, 0.009, 2).tolist())) == len(angles)
 
-    def test_a_photo_between_two_people_does_not_join_them(self) -> None:
-        """Near one photo of each, it is no core of its own."""
+    def test_photo_between_two_people_does_not_merge_them(self) -> None:
+        """It is near one photo of each person, and not a core."""
         angles = np.array([0, 0.01, 0.02, 0.03, 0.101, 0.2, 0.298, 0.37, 0.38, 0.39])
         vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
         labels = density(vectors, 0.0102, 4).tolist()
@@ -123,7 +123,7 @@ class TestScore:
         assert got.recall == pytest.approx((together & mated).sum() / mated.sum())
         assert got.f == pytest.approx(2 / (1 / got.precision + 1 / got.recall))
 
-    def test_all_in_one_cluster_and_all_alone_are_the_extremes(self) -> None:
+    def test_scores_of_extreme_clusterings(self) -> None:
         people = [str(who) for who in range(4) for _ in range(5)]
         one, alone = score(np.zeros(20, np.intp), people), score(np.arange(20), people)
         assert (one.purity, one.recall) == (0.25, 1)
@@ -131,7 +131,7 @@ class TestScore:
 
 
 class TestWhole:
-    def test_clusters_come_largest_first_and_those_alone_apart(self, tmp_path: Path) -> None:
+    def test_largest_cluster_first_and_ungrouped_separate(self, tmp_path: Path) -> None:
         report = cluster_photos(stored(tmp_path / "x.npz", [3, 1, 5, 1])).report
         assert [len(each) for each in report.clusters] == [5, 3]
         assert all(path.startswith("p2/") for path in report.clusters[0])
@@ -163,7 +163,7 @@ class TestWhole:
         ):
             assert word in told
 
-    def test_photos_go_in_and_a_sheet_and_the_projectors_files_come_out(
+    def test_photos_become_a_sheet_and_projector_files(
         self, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Real faces: two people, three photos."""
@@ -201,7 +201,7 @@ class TestWhole:
         settings = (out / "projector_config.pbtxt").read_text()
         assert all(name in settings for name in ("vectors.tsv", "metadata.tsv", "sprite.png", "image_dim: 64"))
 
-    def test_without_photos_names_stand_in_for_pictures(self, tmp_path: Path) -> None:
+    def test_names_replace_missing_pictures(self, tmp_path: Path) -> None:
         html, out = tmp_path / "o.html", tmp_path / "projector"
         main([str(stored(tmp_path / "x.npz", [3, 1, 5])), "--html", str(html), "--projector", str(out)])
         assert "p1/3.jpg" in html.read_text()
@@ -209,7 +209,7 @@ class TestWhole:
         assert not (out / "sprite.png").exists()
         assert "sprite" not in (out / "projector_config.pbtxt").read_text()
 
-    def test_somebody_else_in_a_cluster_is_marked_and_shown_first(self, tmp_path: Path) -> None:
+    def test_other_person_in_a_group_is_marked(self, tmp_path: Path) -> None:
         vectors = crowd([30], 0.02)[0]
         paths = [f"a/{number:02}.jpg" for number in range(29)] + ["b/<0>.jpg"]
         save_embeddings(tmp_path / "x.npz", LabelledEmbeddings(vectors, np.ones(30, bool), paths, EMBEDDER))
@@ -219,7 +219,7 @@ class TestWhole:
         assert "1 group mixes people: check 1, then the labels." in page
 
     @pytest.mark.parametrize("count", [1, 2, 6922, 20_000, 1_000_000])
-    def test_a_sprite_is_never_larger_than_the_projector_takes(self, count: int) -> None:
+    def test_sprite_fits_the_projector(self, count: int) -> None:
         side = int(np.ceil(np.sqrt(count)))
         assert 1 <= photo_px(count) <= 64
         assert side * photo_px(count) <= 8192

@@ -1,4 +1,4 @@
-"""The keeper of the people folder: photos to a gallery."""
+"""Enrolment: from a people folder to a gallery."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_the_folders_name_is_the_persons_id(people: Path, tmp_path: Path) -> Non
     assert [person.id for person in gallery.people] == ["biden", "obama"]
 
 
-def test_who_was_enrolled_is_recognised_in_a_clip_from_another_photo(people: Path, tmp_path: Path) -> None:
+def test_enrolled_person_is_recognised_in_a_clip(people: Path, tmp_path: Path) -> None:
     enrolled(people, tmp_path / "g")
     first, second = replay(DoorConfig(site="a", door="b"), CLIP, tmp_path / "g")
     assert (first.kind, first.person and first.person.id) == ("door-open", "obama")
     assert second.kind == "unknown"
 
 
-def test_bad_photos_are_named_with_their_reasons_and_the_rest_goes_on(
+def test_bad_photos_are_named_with_their_reasons(
     people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = photo("obama2")
@@ -99,10 +99,10 @@ def test_bad_photos_are_named_with_their_reasons_and_the_rest_goes_on(
         assert told[name].startswith(reason), name
 
 
-def test_a_photo_of_somebody_else_who_is_enrolled_is_told(
+def test_photo_of_another_enrolled_person_is_reported(
     people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two against two: no majority tells which are right, but two of them are like Biden."""
+    """Two photos against two: without a majority, similarity to another person decides."""
     put(people / "obama" / "3.png", photo("biden"))
     put(people / "obama" / "4.png", np.ascontiguousarray(photo("biden")[:, ::-1]))
     enrolled(people, tmp_path / "g")
@@ -159,8 +159,8 @@ def test_a_missing_folder_is_exit_code_2(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "error: absent: no such folder\n")
 
 
-def say(*words: str | Path) -> None:
-    """As on the command line, in this process."""
+def run(*words: str | Path) -> None:
+    """Run the command line in this process."""
     main([str(word) for word in words])
 
 
@@ -172,7 +172,7 @@ def processed(capsys: pytest.CaptureFixture[str]) -> tuple[int, int]:
 
 
 class TestCache:
-    def test_a_second_run_looks_at_nothing_and_makes_the_same_gallery(
+    def test_second_run_uses_only_the_cache(
         self, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         enrolled(people, tmp_path / "g")
@@ -181,7 +181,7 @@ class TestCache:
         assert processed(capsys) == (0, 3)
         assert (tmp_path / "g").read_bytes() == (tmp_path / "h").read_bytes()
 
-    def test_only_what_is_new_or_changed_is_looked_at(
+    def test_only_new_or_changed_photos_are_processed(
         self, people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
     ) -> None:
         enrolled(people, tmp_path / "g")
@@ -214,19 +214,19 @@ class TestCache:
             enrolled(people, tmp_path / "h")
             assert (tmp_path / "g").read_bytes() == (tmp_path / "h").read_bytes(), at
 
-    def test_another_programs_file_in_its_place_is_replaced(self, people: Path, tmp_path: Path) -> None:
+    def test_foreign_cache_file_is_replaced(self, people: Path, tmp_path: Path) -> None:
         (people / FILE).write_text("not a database")
         assert enrolled(people, tmp_path / "g").info.people == 2
 
-    def test_a_place_that_cannot_be_written_costs_only_time(
+    def test_unwritable_cache_is_reported(
         self, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (people / FILE).mkdir()
         assert enrolled(people, tmp_path / "g").info.people == 2
-        assert "nothing is remembered" in capsys.readouterr().err
+        assert "the cache cannot be written" in capsys.readouterr().err
 
-    def test_a_run_that_is_killed_has_kept_most_of_its_work(self, tmp_path: Path) -> None:
-        """Written in portions: what another process sees before the run has ended."""
+    def test_killed_run_keeps_most_of_its_work(self, tmp_path: Path) -> None:
+        """Photos are committed in portions, which another process sees before the end of the run."""
         look = PhotoAssessment("too small", b"", 0.0, b"", b"", "")
         with PhotoCache(tmp_path / FILE, "models") as running:
             for number in range(100):
@@ -235,17 +235,17 @@ class TestCache:
                 assert sum(after.get(str(number)) == look for number in range(100)) == 96
 
     def test_no_cache_leaves_no_trace(self, people: Path, tmp_path: Path) -> None:
-        say(people, "--out", tmp_path / "g", "--no-cache")
+        run(people, "--out", tmp_path / "g", "--no-cache")
         assert not (people / FILE).exists()
 
-    def test_who_is_gone_is_wiped_from_it(self, people: Path, tmp_path: Path, photo: Photo) -> None:
+    def test_deleted_person_is_overwritten_in_the_cache(self, people: Path, tmp_path: Path, photo: Photo) -> None:
         """Neither the vector nor the thumbnail of a removed person stays in the file."""
         enrolled(people, tmp_path / "g")
         vector = assess_photo(PhotoSampler(ENROL_QUALITY), photo("biden")).vector
         pieces = [vector[at : at + 32] for at in range(0, len(vector), 32)]  # a page may end inside a vector
         content = (people / FILE).read_bytes()
         assert sum(piece in content for piece in pieces) > len(pieces) / 2
-        say("remove", people, "biden")
+        run("remove", people, "biden")
         content = (people / FILE).read_bytes()
         assert not any(piece in content for piece in pieces)
 
@@ -263,35 +263,38 @@ class TestKeeping:
         ("card", "told"),
         [
             ("name = ", "not valid TOML"),
-            ("nmae = 'a'", "unknown field `nmae`; known are id, name"),
-            ("name = 3", "Expected `str"),
-            ("name = 'a\\tb'\n".replace("'", '"'), "regex"),
-            ("groups = 'staff'", "Expected `array"),
-            ("valid_from = 'soon'", "Invalid RFC3339 encoded date"),
+            ("nmae = 'a'", "unknown key 'nmae'; did you mean 'name'?"),
+            ("name = 3", "name = 3: expected text, got a number; put it in quotes"),
+            (
+                "name = 'a\\tb'\n".replace("'", '"'),
+                "name: expected at most 200 characters, without tabs and line breaks",
+            ),
+            ("groups = 'staff'", "groups: expected a list, got text; put it in brackets"),
+            ("valid_from = 'soon'", "invalid RFC3339 encoded date"),
             ("valid_from = 2026-02-01\nvalid_until = 2026-01-01", "is before valid_from"),
             ("id = 'obama'", "the id 'obama' belongs to"),
         ],
     )
-    def test_a_bad_card_is_told(self, people: Path, tmp_path: Path, card: str, told: str) -> None:
+    def test_bad_profile_is_reported(self, people: Path, tmp_path: Path, card: str, told: str) -> None:
         (people / "biden" / "person.toml").write_text(card)
         with pytest.raises(InputError, match=r"obama|person\.toml") as caught:
             main([str(people), "--out", str(tmp_path / "g")])
         assert told in str(caught.value)
 
-    def test_add_copies_what_can_serve_and_keeps_the_card(
+    def test_add_copies_usable_photos_and_keeps_the_profile(
         self, people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
     ) -> None:
         put(tmp_path / "face.png", photo("astronaut"))
         put(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8))
-        say("add", people, "eileen", tmp_path / "face.png", tmp_path / "wall.png", "--group", "crew")
-        say("add", people, "eileen", "--name", "Eileen", "--valid-until", "2027-01-31")
+        run("add", people, "eileen", tmp_path / "face.png", tmp_path / "wall.png", "--group", "crew")
+        run("add", people, "eileen", "--name", "Eileen", "--valid-until", "2027-01-31")
         told = capsys.readouterr()
         assert "wall.png: no face; not added" in told.err
         assert "eileen: 1 of 1 photo usable" in told.err
         assert read_profile(people / "eileen") == PersonProfile(
             name="Eileen", groups=("crew",), valid_until=datetime.date(2027, 1, 31)
         )
-        say("list", people, "--json")
+        run("list", people, "--json")
         assert json.loads(capsys.readouterr().out)[1] == {
             "id": "eileen",
             "name": "Eileen",
@@ -301,13 +304,13 @@ class TestKeeping:
             "photos": 1,
         }
 
-    def test_replace_enrols_anew_but_never_with_nothing(self, people: Path, tmp_path: Path, photo: Photo) -> None:
+    def test_replace_needs_a_usable_photo(self, people: Path, tmp_path: Path, photo: Photo) -> None:
         put(tmp_path / "1.png", photo("obama3"))
         put(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8))
         with pytest.raises(InputError, match=r"nothing was changed; wall\.png: no face"):
-            say("add", people, "obama", tmp_path / "wall.png", "--replace")
+            run("add", people, "obama", tmp_path / "wall.png", "--replace")
         assert sorted(path.name for path in (people / "obama").iterdir()) == ["1.png", "2.png"]
-        say("add", people, "obama", tmp_path / "1.png", "--replace")
+        run("add", people, "obama", tmp_path / "1.png", "--replace")
         (kept,) = (people / "obama").iterdir()
         assert kept.read_bytes() == (tmp_path / "1.png").read_bytes()
 
@@ -318,13 +321,13 @@ class TestKeeping:
         put(tmp_path / "face.png", photo("astronaut"))
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(InputError, match="cannot be an id here"):
-            say("add", people, person, tmp_path / "face.png", "--no-cache")
+            run("add", people, person, tmp_path / "face.png", "--no-cache")
         assert sorted(tmp_path.rglob("*")) == before
 
     def test_a_face_cut_from_footage_enrols(self, tmp_path: Path) -> None:
-        """Who is cut out of the clip at one moment is recognised in it at all others."""
+        """A person cut from the clip at one moment is recognised in the rest of it."""
         (tmp_path / "people").mkdir()
-        say("frames", tmp_path / "people", CLIP, "--person", "guest", "--at", "2.4")
+        run("frames", tmp_path / "people", CLIP, "--person", "guest", "--at", "2.4")
         enrolled(tmp_path / "people", tmp_path / "g")
         first, second = replay(DoorConfig(site="a", door="b"), CLIP, tmp_path / "g")
         assert (first.kind, first.person and first.person.id) == ("door-open", "guest")
@@ -333,59 +336,55 @@ class TestKeeping:
     @pytest.mark.parametrize(
         ("words", "told"),
         [
-            (["--at", "100"], "it ends at 8.9"),
-            (["--at", "2.4", "--box", "5000,10,20,20"], "lies outside the picture"),
+            (["--at", "100"], "ends at 8.9"),
+            (["--at", "2.4", "--box", "5000,10,20,20"], "is outside the picture"),
             (["--at", "2.4", "--at", "3", "--box", "1,1,20,20"], "one --at with it"),
             (["--at", "2.4", "--box", "0,0,60,60"], "guest: nothing was changed; door-2"),
         ],
     )
-    def test_a_frame_that_cannot_serve_is_told_and_stores_nothing(
-        self, tmp_path: Path, words: list[str], told: str
-    ) -> None:
+    def test_unusable_frame_is_reported_and_not_stored(self, tmp_path: Path, words: list[str], told: str) -> None:
         with pytest.raises(InputError, match=told):
-            say("frames", tmp_path, CLIP, "--person", "guest", *words)
+            run("frames", tmp_path, CLIP, "--person", "guest", *words)
         assert not list(tmp_path.iterdir())
 
-    def test_of_several_faces_one_is_marked_by_hand(self, people: Path, tmp_path: Path, photo: Photo) -> None:
+    def test_box_chooses_one_of_several_faces(self, people: Path, tmp_path: Path, photo: Photo) -> None:
         pair = np.hstack([cv2.resize(photo(name), (400, 500)) for name in ("biden", "obama2")])
         writer = cv2.VideoWriter(str(tmp_path / "pair.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, pair.shape[1::-1])
         for _ in range(3):
             writer.write(pair)
         writer.release()
-        with pytest.raises(InputError, match="several faces; say which with --box, one of ") as caught:
-            say("frames", people, tmp_path / "pair.avi", "--person", "guest", "--at", "0.1")
+        with pytest.raises(InputError, match="several faces; choose one with --box, one of ") as caught:
+            run("frames", people, tmp_path / "pair.avi", "--person", "guest", "--at", "0.1")
         boxes = str(caught.value).rpartition("one of ")[2].split()
         left = min(boxes, key=lambda box: int(box.split(",")[0]))
-        say("frames", people, tmp_path / "pair.avi", "--person", "biden", "--at", "0.1", "--box", left)
+        run("frames", people, tmp_path / "pair.avi", "--person", "biden", "--at", "0.1", "--box", left)
         gallery = enrolled(people, tmp_path / "g")
         assert [person.id for person in gallery.people] == ["biden", "obama"]
 
     def test_remove_deletes_one_photo_or_the_person(self, people: Path) -> None:
-        say("remove", people, "obama", "--photo", "2.png")
+        run("remove", people, "obama", "--photo", "2.png")
         assert [path.name for path in (people / "obama").iterdir()] == ["1.png"]
         with pytest.raises(InputError, match=r"no photo called '\.\./biden/1\.png'"):
-            say("remove", people, "obama", "--photo", "../biden/1.png")
-        say("remove", people, "obama")
+            run("remove", people, "obama", "--photo", "../biden/1.png")
+        run("remove", people, "obama")
         assert [path.name for path in people.iterdir()] == ["biden"]
-        with pytest.raises(InputError, match="nobody has the id 'obama'"):
-            say("remove", people, "obama")
+        with pytest.raises(InputError, match="no person has the id 'obama'"):
+            run("remove", people, "obama")
 
     def test_a_folder_named_like_a_command_is_reached_by_its_path(
         self, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         people.rename(tmp_path / "list")
         monkeypatch.chdir(tmp_path)
-        say("./list", "--out", "g")
+        run("./list", "--out", "g")
         assert load_gallery(tmp_path / "g", EMBEDDER).info.people == 2
 
-    def test_the_sheet_shows_every_photo_with_its_reason_and_escapes_names(
-        self, people: Path, tmp_path: Path, photo: Photo
-    ) -> None:
+    def test_sheet_shows_every_photo_with_its_reason(self, people: Path, tmp_path: Path, photo: Photo) -> None:
         write_profile(people / "biden", PersonProfile(name="<script>alert(1)</script>"))
         put(people / "obama" / "wrong.png", photo("astronaut"))
         put(people / "obama" / "again.jpg", photo("obama2"))
         (people / "obama" / "empty.jpg").touch()
-        say(people, "--out", tmp_path / "g", "--sheet", tmp_path / "sheet.html")
+        run(people, "--out", tmp_path / "g", "--sheet", tmp_path / "sheet.html")
         sheet = (tmp_path / "sheet.html").read_text()
         assert sheet.count("<li ") == 6
         assert sheet.count("data:image/jpeg;base64,") == 5
@@ -395,8 +394,8 @@ class TestKeeping:
         assert "Usable: 3 of 6 photos. Enrolled: 2 of 2 people." in sheet
         assert "Retake or remove these 3 photos: again.jpg of obama, empty.jpg of obama, wrong.png of obama." in sheet
 
-    def test_what_holds_faces_is_for_its_owner_alone(self, people: Path, tmp_path: Path) -> None:
-        say(people, "--out", tmp_path / "g", "--sheet", tmp_path / "sheet.html")
+    def test_files_with_faces_are_private(self, people: Path, tmp_path: Path) -> None:
+        run(people, "--out", tmp_path / "g", "--sheet", tmp_path / "sheet.html")
         for path in (tmp_path / "g", tmp_path / "sheet.html", people / FILE):
             assert path.stat().st_mode & 0o077 == 0, path
 
@@ -413,21 +412,21 @@ class TestKeeping:
         commands: list[list[str | Path]] = [["list", people], ["list", people, "--json"], [people, "--out", "g"]]
         monkeypatch.chdir(tmp_path)
         for words in commands:
-            say(*words)
+            run(*words)
             lines = capsys.readouterr().err.splitlines()
             assert [line for line in lines if "anna" in line or "carl" in line or "hidden" in line] == told
 
 
-def test_calibrated_thresholds_are_kept_when_somebody_is_added(
+def test_calibrated_thresholds_are_kept(
     people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = enrolled(people, tmp_path / "g")
     calibrated = np.array([0.7, 0.75], np.float32)
     save_gallery(tmp_path / "calibrated", before.people, before.centroids, calibrated, EMBEDDER)
     put(tmp_path / "eileen.png", photo("astronaut"))
-    say("add", people, "eileen", tmp_path / "eileen.png")
+    run("add", people, "eileen", tmp_path / "eileen.png")
     assert "calibrate again, or use --thresholds-from" in capsys.readouterr().err
-    say(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "calibrated")
+    run(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "calibrated")
     after = load_gallery(tmp_path / "h", EMBEDDER)
     limits = {person.id: limit for person, limit in zip(after.people, after.thresholds_sq, strict=True)}
     assert (limits["biden"], limits["obama"]) == tuple(calibrated)
@@ -438,21 +437,21 @@ def test_calibrated_thresholds_are_kept_when_somebody_is_added(
     )
     save_gallery(tmp_path / "other", before.people, before.centroids, calibrated, "0" * 64)
     with pytest.raises(GalleryError, match="embedder"):
-        say(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "other")
+        run(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", ["g.npz", "g.html", "g.toml"])
-def test_a_gallery_under_the_suffix_of_another_file_is_refused(people: Path, tmp_path: Path, name: str) -> None:
+def test_gallery_with_a_wrong_suffix_is_rejected(people: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"a gallery needs a name that ends in \.safetensors, not in \."):
-        say(people, "--out", tmp_path / name)
+        run(people, "--out", tmp_path / name)
     assert not (tmp_path / name).exists()
 
 
-def test_a_rate_beyond_the_table_is_told(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The strictest row of the embedder's table serves two people up to one stranger in 500,000."""
-    say(people, "--out", tmp_path / "g", "--one-stranger-in", "1000")
+def test_target_beyond_the_table_is_reported(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table of the embedder supports one stranger in 500,000 for two people."""
+    run(people, "--out", tmp_path / "g", "--one-stranger-in", "1000")
     assert "warning" not in capsys.readouterr().err
-    say(people, "--out", tmp_path / "g", "--one-stranger-in", "10000000")
+    run(people, "--out", tmp_path / "g", "--one-stranger-in", "10000000")
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert len(told) == 1
     assert "for one in 10,000,000 use  threshold calibrate --strangers" in told[0]
@@ -465,7 +464,7 @@ def usable(name: str, vector: FloatArray, **other: bytes) -> Usable:
 @pytest.mark.parametrize(
     "reason", ["no-face", "too-small", "blurred", "turned-away", "tilted", "too-dark", "too-bright", "unclear"]
 )
-def test_every_reason_of_the_door_is_told_in_words(reason: str) -> None:
+def test_every_rejection_reason_has_words(reason: str) -> None:
     main = face(100, 100)
     sample = Sample(None, Quality(0.0, 10, 50, 50, 0, 1, reason, 5, 0.9, 0.4), None)
     words = rejection_reason(PhotoSample([main], main, sample, None)).split(" (")[0]
@@ -474,13 +473,13 @@ def test_every_reason_of_the_door_is_told_in_words(reason: str) -> None:
 
 
 class TestJudge:
-    def test_every_photo_has_the_same_say_in_the_centroid(self) -> None:
-        """Weights would give one clear photo of somebody else the word over the person's own dim ones."""
+    def test_photos_have_equal_weight_in_the_centroid(self) -> None:
+        """With weights, one clear photo of another person would dominate the person's own dim photos."""
         photos = [Usable(Path("a"), direction(0), 1.0), Usable(Path("b"), direction(1), 0.1)]
         assert centroid(photos) == pytest.approx((direction(0) + direction(1)) / np.sqrt(2), abs=1e-6)
 
     def test_a_person_copied_under_another_id_stays_enrolled_once(self) -> None:
-        """Every photo of the copy is like the original's and the reverse: that must not throw out both."""
+        """All photos of both folders are similar to the other folder; only one person is rejected."""
         anna = [towards(direction(0), direction(axis), 0.3) for axis in (1, 2, 3)]
         findings = Rejections()
         kept = check_consistency(
@@ -503,7 +502,7 @@ class TestJudge:
         flag_similar_people(kept, 0.9, findings)
         assert findings.notes["a"] == "looks like b (distance 0.80); gets a stricter threshold"
 
-    def test_of_two_copies_of_one_picture_the_better_one_stays(self) -> None:
+    def test_better_of_two_nearly_identical_photos_is_kept(self) -> None:
         better = Usable(Path("b"), direction(0), 0.9, fingerprint=bytes(31) + b"\x03")
         worse = Usable(Path("a"), direction(0), 0.5, fingerprint=bytes(32))
         findings = Rejections()
@@ -511,8 +510,8 @@ class TestJudge:
         assert kept["anna"] == [better]
         assert findings.photos == {Path("a"): "nearly identical to b; use a photo from another moment"}
 
-    def test_findings_are_those_of_comparing_one_by_one(self) -> None:
-        """Products by blocks find the same twins and mislabelled photos as a product for each photo."""
+    def test_rejections_match_comparing_one_by_one(self) -> None:
+        """Matrix products in blocks find the same duplicates as a product for each photo."""
         random = np.random.default_rng(7)
         faces = [direction(axis) for axis in range(180)]
         people: dict[str, list[Usable]] = {}
@@ -534,7 +533,7 @@ class TestJudge:
 
 
 def one_by_one(people: dict[str, list[Usable]], limit_sq: float) -> tuple[dict[str, str], dict[str, str]]:
-    """Twins and mislabelled photos, each with whom they are like: the slow reference."""
+    """Duplicate people and mislabelled photos, each with the similar person: slow reference."""
     kept: dict[str, FloatArray] = {}
     twins = {}
     for person, photos in people.items():
@@ -555,7 +554,7 @@ def one_by_one(people: dict[str, list[Usable]], limit_sq: float) -> tuple[dict[s
     return twins, mislabelled
 
 
-def test_a_picture_stored_anew_or_resized_is_known_another_photo_is_not(photo: Photo) -> None:
+def test_fingerprint_survives_resizing_and_distinguishes_photos(photo: Photo) -> None:
     first, other = (photo(name) for name in ("obama2", "obama3"))
     again = np.asarray(cv2.resize(first, (80, 80)), np.uint8)
     assert same_picture(fingerprint(first), fingerprint(again))
@@ -563,7 +562,7 @@ def test_a_picture_stored_anew_or_resized_is_known_another_photo_is_not(photo: P
     assert not same_picture(b"", b"")
 
 
-def test_a_phone_s_picture_in_a_format_that_is_not_read_is_named_with_what_to_do(
+def test_unsupported_picture_format_is_named_with_a_remedy(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (people / "obama" / "IMG_1.HEIC").write_bytes(b"x")

@@ -19,7 +19,7 @@ from threshold_tools.enroll.gallery_builder import limits_sq
     ],
 )
 def test_limits_of_a_changed_gallery(kept_sq: dict[str, float], apart_sq: float, expected: list[float]) -> None:
-    """Kept exactly, or tightened by a look-alike; a third person gets the median, at most the table's 0.86."""
+    """Kept exactly, or made stricter by a look-alike; a third person gets the median, at most 0.86 of the table."""
     axes = np.eye(4, dtype=np.float32)
     centroids = np.sqrt(1 - apart_sq / 2) * axes[0] + np.sqrt(apart_sq / 2) * axes[1:]  # equally far from each other
     found = limits_sq(["a", "b", "new"], centroids.astype(np.float32), 0.86, kept_sq)

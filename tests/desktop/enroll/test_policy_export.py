@@ -44,7 +44,7 @@ def test_groups_and_validity_of_the_cards_are_entered(base: Path, tmp_path: Path
     assert [(person.person, person.validity.end) for person in rules.people] == [("anna", until)]
 
 
-def test_entering_the_cards_twice_changes_nothing_more(base: Path, tmp_path: Path) -> None:
+def test_policy_export_is_idempotent(base: Path, tmp_path: Path) -> None:
     once = merged_policy(base, [member("anna", "staff")])
     base.write_bytes(once)
     assert merged_policy(base, [member("anna", "staff")]) == once

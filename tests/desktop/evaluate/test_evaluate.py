@@ -1,4 +1,4 @@
-"""Error rates against slow references, on made-up people; and one run on real photos."""
+"""Error rates compared with slow references on made-up people, and one run on real photos."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from threshold_tools.stats import Rate
 
 from edge.core.errors import InputError
 
-FEW = 5  # splits: enough to tell, and quickly trained
-SPREAD = 6  # dimensions in which made-up people differ: few enough that they are mistaken for each other
+FEW = 5  # splits: enough for a result, and fast
+SPREAD = 6  # dimensions in which made-up people differ: few enough for confusions
 
 
 def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) -> LabelledEmbeddings:
-    """People with so many photos each, around a centre of their own; a share `lost` without a face."""
+    """People with `counts` photos each, around a centre of their own; a share `lost` without a face."""
     rng = np.random.default_rng(seed)
     vectors = np.zeros((sum(counts), DIMENSION), np.float32)
     centres = rng.normal(size=(len(counts), SPREAD))
@@ -50,13 +50,13 @@ def rates_at(fpir: float, threshold_sq: float, fnir: Rate) -> FnirAtFpir:
 
 
 def stored(path: Path, photos: LabelledEmbeddings) -> Path:
-    """As threshold embed writes them."""
+    """Write vectors in the format of threshold embed."""
     np.savez(path, path=np.array(photos.paths), embedding=photos.vectors, found=photos.found, embedder_sha256=EMBEDDER)
     return path
 
 
 def every_pair(photos: LabelledEmbeddings) -> tuple[list[float], list[float], int]:
-    """Genuine and impostor distances, one pair at a time, and the mated pairs with failures."""
+    """Genuine and impostor distances by single pairs, and the number of mated pairs with failures."""
     genuine: list[float] = []
     impostor: list[float] = []
     mated = 0
@@ -71,8 +71,8 @@ def every_pair(photos: LabelledEmbeddings) -> tuple[list[float], list[float], in
 
 class TestAllPairs:
     @pytest.mark.parametrize("lost", [0.0, 0.2])
-    def test_tar_at_a_far_is_what_going_through_all_pairs_says(self, lost: float) -> None:
-        """At every wish, the most genuine pairs that any threshold accepts while it keeps to the FMR."""
+    def test_tar_matches_brute_force(self, lost: float) -> None:
+        """At every target, the most genuine pairs of any threshold within the FMR."""
         photos = crowd([1, 4, 6, 2, 9, 3, 5], 0.2, lost=lost)
         genuine, impostor, mated = every_pair(photos)
         swept = verification.sweep(photos, laxest=0.5, block=7)  # many blocks, the last one not full
@@ -89,7 +89,7 @@ class TestAllPairs:
         assert swept.has_enough_samples(1 / len(impostor))
         assert not swept.has_enough_samples(0.9 / len(impostor))
 
-    def test_det_and_eer_are_what_going_through_all_thresholds_says(self) -> None:
+    def test_det_and_eer_match_brute_force(self) -> None:
         photos = crowd([4, 6, 2, 9, 3, 5], 0.35, lost=0.1)
         genuine, impostor, mated = (np.array(each) for each in every_pair(photos))
         swept = verification.sweep(photos)
@@ -131,7 +131,7 @@ class TestAllPairs:
         assert swept.accepted(swept.threshold_sq(1e-2)) == 15
 
     def test_equal_vectors_leave_nothing_to_accept(self) -> None:
-        """No threshold separates them: TAR is 0, and no false match slips in by a tie."""
+        """No threshold separates them: TAR is 0, and a tie adds no false match."""
         vectors = np.repeat(np.eye(DIMENSION, dtype=np.float32)[:1], 6, axis=0)
         swept = verification.sweep(
             LabelledEmbeddings(vectors, np.ones(6, bool), [f"{n // 2}/{n}.jpg" for n in range(6)], EMBEDDER)
@@ -149,7 +149,7 @@ class TestAllPairs:
 
 
 class TestFolds:
-    def test_separable_people_are_all_judged_rightly(self) -> None:
+    def test_separable_people_are_judged_correctly(self) -> None:
         photos = crowd([3] * 40, 0.0)
         drawn = cross_validation.draw_pairs(photos, 0)
         assert drawn is not None
@@ -191,7 +191,7 @@ class TestFolds:
         for fold in range(10):
             assert drawn.same[drawn.fold == fold].mean() == 0.5
 
-    def test_a_pair_without_a_face_is_an_error_in_brackets_only(self) -> None:
+    def test_pair_without_a_face_is_a_failure(self) -> None:
         photos = crowd([3] * 40, 0.0, lost=0.1)
         drawn = cross_validation.draw_pairs(photos, 0)
         assert drawn is not None
@@ -225,21 +225,21 @@ class TestFolds:
     @pytest.mark.parametrize(
         ("text", "told"),
         [
-            ("", "line 1: two numbers"),
-            ("10\n", "line 1: two numbers"),
-            ("2 1\np000 1 2\n", "make 4 lines, not 1"),
-            ("2 1\np000 1 2\np000 1 2\np000 1 2\np000 1 2\n", 'line 3: "name n other m" wanted'),
+            ("", "line 1: expected two numbers"),
+            ("10\n", "line 1: expected two numbers"),
+            ("2 1\np000 1 2\n", "need 4 lines, found 1"),
+            ("2 1\np000 1 2\np000 1 2\np000 1 2\np000 1 2\n", 'line 3: expected "name n other m"'),
             ("2 1\np000 1 7\np000 1 p001 1\np000 1 2\np000 1 p001 1\n", "line 2: there is no photo p000/p000_0007"),
         ],
     )
-    def test_a_malformed_pairs_file_is_told_by_its_line(self, tmp_path: Path, text: str, told: str) -> None:
+    def test_malformed_pairs_file_is_reported_with_its_line(self, tmp_path: Path, text: str, told: str) -> None:
         (tmp_path / "pairs.txt").write_text(text)
         with pytest.raises(InputError, match=told):
             cross_validation.read_pairs(tmp_path / "pairs.txt", crowd([2, 2], 0.1))
 
 
 class TestClosedSet:
-    def test_only_people_with_ten_photos_take_part_and_every_classifier_tells_them_apart(self) -> None:
+    def test_closed_set_of_people_with_ten_photos(self) -> None:
         closed = closed_set(crowd([10, 9, 12, 30], 0.05), 0, splits=FEW)
         assert closed is not None
         assert (closed.people, closed.photos, closed.strangers) == (3, 52, 1)
@@ -247,7 +247,7 @@ class TestClosedSet:
         assert closed.misnamed == []
         assert all(each.fnir is None for each in closed.classifiers)  # one stranger sets no limit
 
-    def test_two_people_are_enough_and_one_without_a_face_is_not(self) -> None:
+    def test_two_people_with_faces_are_enough(self) -> None:
         photos = crowd([10, 10], 0.05)
         assert closed_set(photos, 0, splits=FEW) is not None
         photos.found[10:] = False
@@ -259,7 +259,7 @@ class TestClosedSet:
         for each in closed.classifiers:
             assert each.accuracy.mean == pytest.approx(0.2, abs=0.1)
 
-    def test_probes_without_a_face_are_errors_in_brackets(self) -> None:
+    def test_probes_without_a_face_are_failures(self) -> None:
         photos = crowd([3] * 150 + [20] * 5, 0.01, lost=0.3)
         closed = closed_set(photos, 0, splits=FEW)
         assert closed is not None
@@ -274,8 +274,8 @@ class TestClosedSet:
             assert each.fnir_with_failures is not None
             assert each.fnir_with_failures.mean == pytest.approx(each.fnir.mean * (1 - lost) + lost)
 
-    def test_every_classifier_keeps_strangers_out_whom_it_has_not_seen(self) -> None:
-        """The limit is set on half of the strangers: of the others about as many get a name."""
+    def test_classifiers_reject_unknown_strangers(self) -> None:
+        """The limit is set on half of the strangers; about the same share of the others gets a name."""
         closed = closed_set(crowd([4] * 300 + [12] * 8, 0.2), 0, splits=FEW)
         assert closed is not None
         for each in closed.classifiers:
@@ -285,7 +285,7 @@ class TestClosedSet:
             assert each.fnir is not None
             assert 1 - each.accuracy.mean <= each.fnir.mean < 0.95
 
-    def test_the_centroids_rates_are_what_naming_one_by_one_says(self) -> None:
+    def test_centroid_rates_match_brute_force(self) -> None:
         photos = crowd([2] * 120 + [10] * 6, 0.3)
         closed = closed_set(photos, 7, splits=1)
         assert closed is not None
@@ -316,7 +316,7 @@ class TestClosedSet:
         assert centroid.fpir is not None
         assert centroid.fpir.mean == pytest.approx(np.mean([gap < limit for gap in judged]))
 
-    def test_a_photo_under_the_wrong_name_is_misnamed_every_time(self) -> None:
+    def test_mislabelled_photo_is_always_misnamed(self) -> None:
         photos = crowd([12] * 4, 0.02)
         photos.vectors[0] = photos.vectors[13]
         closed = closed_set(photos, 0, splits=FEW)
@@ -327,7 +327,7 @@ class TestClosedSet:
 
 
 class TestOpenSet:
-    def test_fnir_is_what_going_through_all_thresholds_says(self) -> None:
+    def test_fnir_matches_brute_force(self) -> None:
         tried = open_set_identification.open_set(crowd([2] * 60 + [8] * 20, 0.3), 3, 0)
         assert tried is not None
         for tracks in (False, True):
@@ -344,8 +344,8 @@ class TestOpenSet:
                 assert miss.fnir.value == pytest.approx(np.mean(values))
                 assert miss.fnir.low <= miss.fnir.value <= miss.fnir.high
 
-    def test_a_draw_is_what_enrolling_and_searching_one_by_one_says(self) -> None:
-        """Critical distances: to the nearest centroid for a stranger; for the enrolled, never if it is another's."""
+    def test_draw_matches_enrolling_and_searching_one_by_one(self) -> None:
+        """Critical distances: to the nearest centroid for strangers; infinite if it is of another enrolled person."""
         photos = crowd([2] * 9 + [8] * 5, 0.3)
         rows_of = photos.rows_of
         tried = open_set_identification.open_set(photos, 3, 0)
@@ -370,14 +370,14 @@ class TestOpenSet:
         assert len(draw.strangers.people) == 18
         assert (len(draw.own_tracks.people), len(draw.stranger_tracks.people)) == (5, 9)  # of 5 photos each, of 2
 
-    def test_a_strangers_photos_make_as_many_whole_tracks_as_they_fill(self) -> None:
+    def test_strangers_have_whole_tracks(self) -> None:
         tried = open_set_identification.open_set(crowd([6] * 4 + [9] * 4, 0.1), 6, 0)
         assert tried is not None
         draw = tried.draws[0]
         assert (len(draw.stranger_tracks.people), len(draw.own_tracks.people)) == (4 * 2, 4)
 
     def test_a_stranger_at_the_threshold_is_let_in(self) -> None:
-        """The threshold is the largest float32 below the first who must stay out: it may be a distance itself."""
+        """The threshold is the largest float32 below the first distance to reject, and may equal a distance."""
         first = np.float32(0.5)
         strangers = open_set_identification.SearchScores(
             np.array([first, np.nextafter(first, np.float32(4)), *np.linspace(1, 2, 8)], np.float64),
@@ -395,7 +395,7 @@ class TestOpenSet:
         (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
         assert (miss.threshold_sq, miss.false_positives, miss.fnir.value) == (0.5, 1, 0.5)
 
-    def test_a_search_without_a_face_is_a_miss_in_brackets_only(self) -> None:
+    def test_search_without_a_face_is_a_failure(self) -> None:
         photos = crowd([2] * 60 + [8] * 20, 0.01, lost=0.15)
         tried = open_set_identification.open_set(photos, 3, 0)
         assert tried is not None
@@ -406,8 +406,8 @@ class TestOpenSet:
         assert all(draw.strangers.usable.all() for draw in tried.draws)
         assert all(photos.found[photos.people == stranger].any() for stranger in tried.strangers)
 
-    def test_somebody_without_any_face_is_not_hidden(self) -> None:
-        """Nothing of them can be enrolled: all their searches are misses, and they are no stranger."""
+    def test_person_without_a_face_is_counted(self) -> None:
+        """They cannot be enrolled: all their searches fail, and they are not strangers."""
         photos = crowd([2] * 60 + [8] * 20, 0.01)
         photos.found[-8:] = False
         photos.vectors[-8:] = 0
@@ -418,7 +418,7 @@ class TestOpenSet:
         assert len(tried.draws[0].own.people) == 19 * 5 + 8
         assert miss.fnir_with_failures.value == pytest.approx((miss.fnir.value * 19 * 5 + 8) / (19 * 5 + 8))
 
-    def test_half_are_strangers_where_everybody_has_many_photos(self) -> None:
+    def test_half_of_all_people_are_strangers(self) -> None:
         tried = open_set_identification.open_set(crowd([8] * 20, 0.1), 3, 0)
         assert tried is not None
         assert (len(tried.enrolled), len(tried.strangers)) == (10, 10)
@@ -435,14 +435,14 @@ class TestOpenSet:
 
 
 class TestGroups:
-    def test_a_group_is_measured_under_everybodys_thresholds(self, tmp_path: Path) -> None:
+    def test_group_is_measured_with_common_thresholds(self, tmp_path: Path) -> None:
         photos = crowd([2] * 30 + [6] * 20, 0.25, lost=0.05)
         source = stored(tmp_path / "x.npz", photos)
         rows = [f"{name},{'even' if int(name[1:]) % 2 == 0 else 'odd'}" for name in photos.names if name != "p001"]
         (tmp_path / "g.csv").write_text("person,group\n" + "\n".join(rows))
-        report = evaluate(source, groups_file=tmp_path / "g.csv", wanted=["verification", "open-set"]).report
+        report = evaluate(source, groups_file=tmp_path / "g.csv", protocols=["verification", "open-set"]).report
         assert [group.name for group in report.groups] == ["even", "odd"]
-        assert "1 people are in no group" in report.notes
+        assert "1 person is in no group" in report.notes
         own = photos.only(photos.people % 2 == 0)
         genuine, impostor, _ = every_pair(own)
         group = report.groups[0]
@@ -454,9 +454,9 @@ class TestGroups:
     @pytest.mark.parametrize(
         ("text", "told"),
         [
-            ("p000", 'line 1: "person,group" wanted'),
+            ("p000", 'line 1: expected "person,group"'),
             ("p000,a\np000,b", "line 2: p000 is already in group a"),
-            ("x,a", "names none of the 2 people"),
+            ("x,a", "contains none of the 2 people"),
         ],
     )
     def test_a_malformed_groups_file_is_told(self, tmp_path: Path, text: str, told: str) -> None:
@@ -466,7 +466,7 @@ class TestGroups:
 
 
 class TestWhole:
-    def test_two_runs_say_the_same_and_another_seed_something_else(self, tmp_path: Path) -> None:
+    def test_report_depends_only_on_the_seed(self, tmp_path: Path) -> None:
         source = stored(tmp_path / "x.npz", crowd([2] * 40 + [12] * 12, 0.3, lost=0.02))
         first, second, other = (evaluate(source, seed=seed, splits=2) for seed in (4, 4, 5))
         assert first.report == second.report
@@ -474,7 +474,7 @@ class TestWhole:
         pages = [page(each.report, each.photos, each.swept, None) for each in (first, second)]
         assert pages[0] == pages[1]
 
-    def test_the_table_tells_every_protocol_and_both_ways_to_count_failures(self, tmp_path: Path) -> None:
+    def test_report_contains_every_protocol_with_and_without_failures(self, tmp_path: Path) -> None:
         photos = crowd([2] * 40 + [12] * 12, 0.3, lost=0.02)
         report = evaluate(stored(tmp_path / "x.npz", photos), splits=2).report
         assert [each.images for each in report.open_set] == [1, 3, 5, 10]
@@ -498,7 +498,7 @@ class TestWhole:
     def test_recommended_threshold_comes_first(self, tmp_path: Path) -> None:
         """The strictest threshold that the strangers support, with its rates in words."""
         photos = crowd([2] * 40 + [12] * 12, 0.3)
-        report = evaluate(stored(tmp_path / "x.npz", photos), wanted=["open-set"]).report
+        report = evaluate(stored(tmp_path / "x.npz", photos), protocols=["open-set"]).report
         (three,) = (each for each in report.open_set if each.images == 3)
         strict, lax = rates_at(1e-3, 0.8, Rate(0.006, 0.0, 0.02)), three.fused[0]
         known = msgspec.structs.replace(report, open_set=[msgspec.structs.replace(three, fused=[lax, strict])])
@@ -509,7 +509,7 @@ class TestWhole:
 
     def test_threshold_with_a_wide_interval_is_not_recommended(self, tmp_path: Path) -> None:
         """One photo under a wrong name makes the strictest threshold useless; its interval shows that."""
-        report = evaluate(stored(tmp_path / "x.npz", crowd([2] * 40 + [12] * 12, 0.3)), wanted=["open-set"]).report
+        report = evaluate(stored(tmp_path / "x.npz", crowd([2] * 40 + [12] * 12, 0.3)), protocols=["open-set"]).report
         (three,) = (each for each in report.open_set if each.images == 3)
         strict = rates_at(1e-3, 0.47, Rate(0.01, 0.0, 0.65))
         lax = rates_at(1e-2, 0.85, Rate(0.0, 0.0, 0.012))
@@ -522,11 +522,11 @@ class TestWhole:
         assert report.acquisition.failures == 0
         assert "with failures" not in to_text(document(report))
 
-    def test_times_stand_in_table_and_page_where_they_are_asked_for(self, tmp_path: Path) -> None:
-        """Without, everything told is the same in every run."""
+    def test_times_are_shown_if_requested(self, tmp_path: Path) -> None:
+        """Without times, the report is the same in every run."""
         source = stored(tmp_path / "x.npz", crowd([2] * 4 + [12] * 3, 0.3))
-        timed = evaluate(source, wanted=["closed-set"], splits=1, times=True)
-        plain = evaluate(source, wanted=["closed-set"], splits=1)
+        timed = evaluate(source, protocols=["closed-set"], splits=1, times=True)
+        plain = evaluate(source, protocols=["closed-set"], splits=1)
         assert "Add a person, ms" in to_text(document(timed.report))
         assert "Add a person, ms" not in to_text(document(plain.report))
         assert "Add a person, ms" in page(timed.report, timed.photos, None, None)
@@ -536,7 +536,7 @@ class TestWhole:
     def test_photos_go_in_and_a_page_comes_out(
         self, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Real faces: two people, three good photos, one of a wall."""
+        """Real faces: two people, three good photos, and one photo of a wall."""
         people = two_people(tmp_path / "people", photo)
         put(people / "biden" / "wall.png", np.full((100, 100, 3), 90, np.uint8))
         out, kept = tmp_path / "o.html", tmp_path / "kept.npz"
@@ -562,9 +562,9 @@ class TestWhole:
             (["nowhere"], "nowhere: cannot be read"),
             (["x.npz", "--html", "no/o.html"], "no such folder"),
             (["x.npz", "--pairs", "no.txt"], "no.txt: cannot be read"),
-            (["x.npz", "--out-vectors", "y.npz"], "no folder of photos"),
+            (["x.npz", "--out-vectors", "y.npz"], "is not a folder of photos"),
             (["damaged.npz"], "damaged, or not from threshold embed"),
-            (["none.npz"], "not one usable face"),
+            (["none.npz"], "no usable face"),
             (["long.npz"], "not of unit length"),
         ],
     )

@@ -1,4 +1,4 @@
-"""Why a face is or is not taken for somebody."""
+"""Explanation of a recognition."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ TOOL = Path(__file__).parents[3] / "tools" / "explain.py"
 
 @pytest.fixture(scope="module")
 def known() -> Explained:
-    """Somebody enrolled, in the text's and the page's tests."""
+    """Explanation of an enrolled person."""
     return cli.explain(OBAMA, "barack-obama", gallery=GALLERY)
 
 
 @pytest.fixture(scope="module")
 def stranger() -> Explained:
-    """Two photos of two people."""
+    """Explanation of two photos of two people."""
     return cli.explain(BIDEN, str(OBAMA_AGAIN))
 
 
@@ -54,11 +54,11 @@ def small(tmp_path: Path, photo: Photo) -> Path:
     return tmp_path / "small.png"
 
 
-hold = partial(cli.explain, occlusion=False)
+explain_fast = partial(cli.explain, occlusion=False)
 
 
 def gallery_of_two(path: Path) -> Path:
-    """The demo's person and somebody made up, who is like nobody."""
+    """The person of the demo and a made-up person."""
     demo = load_gallery(GALLERY, EMBEDDER)
     people = [Person("ada", "Ada"), *demo.people]
     centroids = np.vstack([direction(0)[None], demo.centroids])
@@ -66,7 +66,7 @@ def gallery_of_two(path: Path) -> Path:
     return path
 
 
-def test_an_enrolled_face_is_explained_with_the_answer_of_the_door(known: Explained) -> None:
+def test_enrolled_face_is_explained_with_the_decision(known: Explained) -> None:
     found = known.found
     assert found.target.id == "barack-obama"
     assert found.target.distance_sq < found.target.threshold_sq == pytest.approx(0.93)
@@ -81,18 +81,18 @@ def test_the_distance_is_the_one_that_the_door_measures(known: Explained) -> Non
     assert known.found.target.distance_sq == pytest.approx(gallery.nearest(embedding).distance_sq, abs=1e-5)
 
 
-def test_two_photos_are_held_against_each_other_as_if_the_second_were_enrolled(stranger: Explained) -> None:
+def test_second_photo_is_treated_as_enrolled(stranger: Explained) -> None:
     found = stranger.found
     assert (found.target.name, found.gallery, found.nearest) == ("obama3.jpg", "", [])
     assert found.target.distance_sq > 1.5 > found.target.threshold_sq
     assert (found.answer.kind, found.answer.samples, found.answer.counts) == ("unknown", 10, False)
     assert found.b is not None
-    same = hold(OBAMA, str(OBAMA_AGAIN)).found
+    same = explain_fast(OBAMA, str(OBAMA_AGAIN)).found
     assert same.target.distance_sq < 0.6
     assert same.answer.kind == "door-open"
 
 
-def test_a_refused_view_names_its_gate_and_is_measured_all_the_same(small: Path) -> None:
+def test_rejected_view_is_measured_and_names_its_limit(small: Path) -> None:
     found = cli.explain(small, None, gallery=GALLERY).found
     assert found.verdict[0] == "Rejected as too-small: distance between the eyes 12 px (needs at least 18 px)."
     assert (found.answer.kind, found.answer.counts, found.a.weight) == ("", False, 0.0)
@@ -102,15 +102,15 @@ def test_a_refused_view_names_its_gate_and_is_measured_all_the_same(small: Path)
     assert max(map(max, found.a.occlusion.grid)) > 0.05
 
 
-def test_what_the_detector_is_not_sure_of_is_no_face_to_a_door() -> None:
+def test_face_below_the_minimum_score_is_rejected() -> None:
     config = DoorConfig(site="s", door="d", detector=DetectorConfig(min_score=0.99))
-    found = hold(OBAMA, None, gallery=GALLERY, config=config).found
+    found = explain_fast(OBAMA, None, gallery=GALLERY, config=config).found
     assert found.verdict[0].startswith("Rejected as no-face: detector score 0.8")
 
 
-def test_the_runner_up_and_a_person_who_is_not_the_nearest_are_measured(tmp_path: Path) -> None:
+def test_person_who_is_not_nearest_is_measured(tmp_path: Path) -> None:
     gallery = gallery_of_two(tmp_path / "two.safetensors")
-    found = hold(OBAMA, "ada", gallery=gallery).found
+    found = explain_fast(OBAMA, "ada", gallery=gallery).found
     assert [each.id for each in found.nearest] == ["barack-obama", "ada"]
     assert found.target.name == "Ada"
     assert found.target.threshold_sq == pytest.approx(0.5)
@@ -118,14 +118,14 @@ def test_the_runner_up_and_a_person_who_is_not_the_nearest_are_measured(tmp_path
     assert "counts for barack-obama" in found.verdict[0]
 
 
-def test_without_a_second_argument_it_is_held_against_the_nearest(tmp_path: Path) -> None:
+def test_default_comparison_is_with_the_nearest_person(tmp_path: Path) -> None:
     gallery = gallery_of_two(tmp_path / "two.safetensors")
-    assert hold(OBAMA, None, gallery=gallery).found.target.id == "barack-obama"
+    assert explain_fast(OBAMA, None, gallery=gallery).found.target.id == "barack-obama"
 
 
 def test_thresholds_and_demands_are_those_of_the_door() -> None:
     strict = DoorConfig(site="s", door="d", recognition=RecognitionConfig(threshold_factor=0.01, min_samples=5))
-    found = hold(OBAMA, None, gallery=GALLERY, config=strict).found
+    found = explain_fast(OBAMA, None, gallery=GALLERY, config=strict).found
     assert found.target.threshold_sq == pytest.approx(0.0093)
     assert (found.answer.kind, found.answer.needed) == ("unknown", 5)
     assert "the distance is above the threshold" in found.verdict[-1]
@@ -133,7 +133,7 @@ def test_thresholds_and_demands_are_those_of_the_door() -> None:
 
 def test_the_rules_of_the_door_decide() -> None:
     config = DoorConfig(site="s", door="d", access=AccessConfig(allow=("somebody-else",)))
-    found = hold(OBAMA, None, gallery=GALLERY, config=config).found
+    found = explain_fast(OBAMA, None, gallery=GALLERY, config=config).found
     assert (found.answer.kind, found.answer.reason) == ("denied", "no-rule-for-this-person")
     assert "no rule allows this person" in found.verdict[-1]
 
@@ -157,7 +157,7 @@ def test_of_several_faces_the_used_one_is_said(tmp_path: Path, photo: Photo) -> 
     large, other = photo("obama2"), cv2.resize(photo("biden"), (240, 240))
     padded = cv2.copyMakeBorder(other, 0, large.shape[0] - 240, 0, 0, cv2.BORDER_CONSTANT)
     put(tmp_path / "two.png", np.hstack([large, padded]))
-    found = hold(tmp_path / "two.png", "barack-obama", gallery=GALLERY)
+    found = explain_fast(tmp_path / "two.png", "barack-obama", gallery=GALLERY)
     assert found.found.a.faces == 2
     assert found.found.a.box[2] < large.shape[1], "the larger face, on the left"
     assert "2 faces, the largest and most central is used" in to_text(report.document(found.found))
@@ -166,45 +166,45 @@ def test_of_several_faces_the_used_one_is_said(tmp_path: Path, photo: Photo) -> 
 def test_a_photo_without_a_face_is_told(tmp_path: Path) -> None:
     put(tmp_path / "wall.png", np.full((100, 100, 3), 90, np.uint8))
     with pytest.raises(ImageError, match=r"wall.png: no face found"):
-        hold(tmp_path / "wall.png", None, gallery=GALLERY)
+        explain_fast(tmp_path / "wall.png", None, gallery=GALLERY)
 
 
 def test_an_unreadable_photo_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_text("nothing")
     with pytest.raises(ImageError, match=r"broken.jpg: not a JPEG"):
-        hold(OBAMA, str(tmp_path / "broken.jpg"))
+        explain_fast(OBAMA, str(tmp_path / "broken.jpg"))
 
 
 @pytest.mark.parametrize(
     ("person", "hint"),
     [("barak-obama", "did you mean 'barack-obama'"), ("zzz", "enrolled are ada, barack-obama"), ("Ada", "is 'ada'")],
 )
-def test_an_unknown_person_is_told_with_the_nearest_name(tmp_path: Path, person: str, hint: str) -> None:
+def test_unknown_person_is_reported_with_the_nearest_name(tmp_path: Path, person: str, hint: str) -> None:
     gallery = gallery_of_two(tmp_path / "two.safetensors")
     with pytest.raises(InputError, match=hint):
-        hold(OBAMA, person, gallery=gallery)
+        explain_fast(OBAMA, person, gallery=gallery)
 
 
 def test_a_person_needs_a_gallery() -> None:
-    with pytest.raises(InputError, match="name it with --gallery"):
-        hold(OBAMA, "barack-obama")
-    with pytest.raises(InputError, match="Give a second photo, or --gallery"):
-        hold(OBAMA, None)
+    with pytest.raises(InputError, match="name the gallery with --gallery"):
+        explain_fast(OBAMA, "barack-obama")
+    with pytest.raises(InputError, match="name a second photo, or a gallery with --gallery"):
+        explain_fast(OBAMA, None)
 
 
 def test_a_gallery_of_another_embedder_is_refused(tmp_path: Path) -> None:
     save_gallery(tmp_path / "g", [Person("a", "A")], direction(0)[None], np.ones(1, np.float32), "0" * 64)
     with pytest.raises(GalleryError, match="another embedder"):
-        hold(OBAMA, None, gallery=tmp_path / "g")
+        explain_fast(OBAMA, None, gallery=tmp_path / "g")
 
 
 def test_an_empty_gallery_is_refused(tmp_path: Path) -> None:
     save_gallery(tmp_path / "g", [], np.zeros((0, 192), np.float32), np.zeros(0, np.float32), EMBEDDER)
-    with pytest.raises(InputError, match="nobody is enrolled"):
-        hold(OBAMA, None, gallery=tmp_path / "g")
+    with pytest.raises(InputError, match="the gallery is empty"):
+        explain_fast(OBAMA, None, gallery=tmp_path / "g")
 
 
-def test_every_part_of_a_quality_appears_with_the_gates_that_bear_its_name() -> None:
+def test_quality_parts_have_the_limits_of_their_name() -> None:
     @dataclasses.dataclass
     class Later:
         weight: float
@@ -239,7 +239,7 @@ def test_a_strength_that_was_not_measured_is_no_part() -> None:
     assert part.full == gates.full_weight_norm
 
 
-def test_the_parts_are_those_of_today_and_agree_with_the_refusals_of_the_door(small: Path) -> None:
+def test_quality_parts_agree_with_the_rejections_of_a_door(small: Path) -> None:
     silent = ("weight", "refusal", "embedding_norm")  # the last where the manifest does not know the typical one
     names = [field.name for field in dataclasses.fields(Quality) if field.name not in silent]
     analyzer = PhotoAnalyzer(DoorConfig(site="s", door="d", quality=QualityConfig(max_yaw_deg=5)))
@@ -250,7 +250,7 @@ def test_the_parts_are_those_of_today_and_agree_with_the_refusals_of_the_door(sm
     assert seen.sample.embedding is None
 
 
-def test_covering_the_face_matters_and_covering_the_corners_does_not(known: Explained) -> None:
+def test_covering_the_face_changes_the_distance(known: Explained) -> None:
     occlusion = known.found.a.occlusion
     assert occlusion is not None
     grid = np.array(occlusion.grid)
@@ -261,7 +261,7 @@ def test_covering_the_face_matters_and_covering_the_corners_does_not(known: Expl
     assert occlusion.regions["nose"] > 5 * abs(occlusion.regions["background"])
 
 
-def test_covering_is_measured_as_the_embedder_measures(known: Explained) -> None:
+def test_occlusion_matches_the_embedder(known: Explained) -> None:
     analyzer = PhotoAnalyzer(DoorConfig(site="s", door="d"))
     embedder = analyzer.sampler.vision.reader.embedder
     target = load_gallery(GALLERY, EMBEDDER).centroids[0]
@@ -277,17 +277,15 @@ def test_covering_is_measured_as_the_embedder_measures(known: Explained) -> None
     assert occlusion.grid[5][5] == pytest.approx(distances[1] - distances[0], abs=1e-3)
 
 
-def test_the_text_keeps_to_80_columns_and_says_which_way_the_scale_runs(
-    known: Explained, stranger: Explained, small: Path
-) -> None:
-    for done in (known, stranger, hold(small, str(OBAMA))):
+def test_text_explains_the_scale(known: Explained, stranger: Explained, small: Path) -> None:
+    for done in (known, stranger, explain_fast(small, str(OBAMA))):
         text = to_text(report.document(done.found))
         assert report.SCALE in text
     assert "12 px ✗" in text
 
 
-def test_headline_names_result_distance_and_threshold(known: Explained, stranger: Explained, small: Path) -> None:
-    lines = [report.verdict(each.found).headline for each in (known, stranger, hold(small, str(OBAMA)))]
+def test_headline_names_result_distance_and_thresexplained(known: Explained, stranger: Explained, small: Path) -> None:
+    lines = [report.verdict(each.found).headline for each in (known, stranger, explain_fast(small, str(OBAMA)))]
     assert re.match(r"Recognised as barack-obama: distance 0\.\d\d, threshold 0\.93 \(lower is nearer\)", lines[0])
     assert lines[1].startswith("Different people: distance ")
     assert lines[2].startswith("A door rejects this photo, face too small: distance ")
@@ -299,7 +297,7 @@ def test_the_scale_shows_distance_and_threshold_in_order(known: Explained, stran
         assert [sign for sign in bar if sign in "o|"] == list(order)
 
 
-def test_on_the_scale_what_is_just_within_stands_before_the_threshold(known: Explained) -> None:
+def test_scale_separates_close_distance_and_thresexplained(known: Explained) -> None:
     for distance, order in ((0.929, "o|"), (0.931, "|o")):
         near = msgspec.structs.replace(known.found.target, distance_sq=distance, threshold_sq=0.93)
         text = to_text(report.document(msgspec.structs.replace(known.found, target=near)))
@@ -307,14 +305,14 @@ def test_on_the_scale_what_is_just_within_stands_before_the_threshold(known: Exp
         assert [sign for sign in bar if sign in "o|"] == list(order)
 
 
-def test_how_rare_a_distance_is_keeps_to_what_the_table_knows(known: Explained, stranger: Explained) -> None:
+def test_share_of_strangers_stays_within_the_table(known: Explained, stranger: Explained) -> None:
     assert "Fewer than one stranger in 1,000,000" in report.strangers(known.found)
     assert "More than one stranger in" in report.strangers(stranger.found)
     between = msgspec.structs.replace(known.found, strangers=(0.0004, 1e-6, 1e-2))
     assert report.strangers(between) == "About one stranger in 2,500 is this near to a given person."
 
 
-def test_the_page_needs_no_other_file_and_shows_what_was_seen(stranger: Explained) -> None:
+def test_page_is_self_contained(stranger: Explained) -> None:
     text = page(stranger.found, stranger.a, stranger.b)
     assert text.count("data:image/jpeg;base64,") == 8, "photo, close-up, aligned face and heatmap, twice"
     assert "http" not in text.replace("http-equiv", "")
@@ -353,4 +351,4 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
 def test_rules_without_a_gallery_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([str(OBAMA), str(OBAMA_AGAIN), "--door", "front"])
-    assert "rules are about people enrolled" in capsys.readouterr().err
+    assert "rules are about enrolled people" in capsys.readouterr().err

@@ -88,9 +88,7 @@ def made_up(photos_of: list[int], *, copies: int = 3, seed: int = 0) -> SampleSe
 
 class TestAugment:
     @pytest.mark.parametrize("kind", KINDS)
-    def test_every_kind_changes_the_picture_and_the_same_seed_gives_the_same_bytes(
-        self, photo: Photo, mesh: Landmarks, kind: str
-    ) -> None:
+    def test_degradations_change_the_picture_reproducibly(self, photo: Photo, mesh: Landmarks, kind: str) -> None:
         pixels = photo("obama2")
         before = pixels.copy()
         one = degrade(kind, pixels, mesh, np.random.default_rng(3))
@@ -102,7 +100,7 @@ class TestAugment:
         assert pixels.tobytes() == before.tobytes()
 
     @pytest.mark.parametrize("kind", ["blur", "motion", "mask", "sunglasses", "dark", "bright"])
-    def test_the_embedders_answer_is_weaker_for_harmed_faces(
+    def test_degraded_faces_have_lower_norms(
         self, reader: PhotoSampler, photo: Photo, mesh: Landmarks, kind: str
     ) -> None:
         """On average over a few strengths; a face that is not found is as weak as can be."""
@@ -126,7 +124,7 @@ class TestAugment:
 
 
 class TestCollectSamples:
-    def test_each_photo_is_seen_plain_and_in_copies_and_a_wall_is_a_failure(self, tmp_path: Path, photo: Photo) -> None:
+    def test_photos_and_copies_are_sampled(self, tmp_path: Path, photo: Photo) -> None:
         folder = two_people(tmp_path / "people", photo)
         put(folder / "biden" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
         looks, _ = collect_samples(folder, QualityConfig(), copies=2, most=5, seed=1)
@@ -139,7 +137,7 @@ class TestCollectSamples:
         again, _ = collect_samples(folder, QualityConfig(), copies=2, most=5, seed=1)
         assert again.embedding.tobytes() == looks.embedding.tobytes()
 
-    def test_gates_and_weights_are_those_of_the_configuration(self, tmp_path: Path, photo: Photo) -> None:
+    def test_limits_and_weights_of_the_configuration(self, tmp_path: Path, photo: Photo) -> None:
         folder = two_people(tmp_path / "people", photo)
         lax, _ = collect_samples(folder, QualityConfig(), copies=0, most=5, seed=0)
         strict, _ = collect_samples(folder, QualityConfig(min_norm=9), copies=0, most=5, seed=0)
@@ -148,12 +146,12 @@ class TestCollectSamples:
 
     def test_photos_without_a_face_are_told(self, tmp_path: Path) -> None:
         put(tmp_path / "biden" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
-        with pytest.raises(InputError, match="not one face"):
+        with pytest.raises(InputError, match="no face found"):
             collect_samples(tmp_path, QualityConfig(), copies=1, most=5, seed=0)
 
 
 class TestQualityPower:
-    def test_a_look_is_measured_against_the_persons_other_photos(self) -> None:
+    def test_sample_is_compared_with_the_persons_other_photos(self) -> None:
         looks = made_up([1, 3, 2, 4])
         distance_sq, known = own_distances(looks)
         for row in range(len(looks)):
@@ -205,7 +203,7 @@ class TestFusion:
 
 
 class TestVisits:
-    def test_more_samples_take_longer_and_let_in_fewer_strangers(self) -> None:
+    def test_more_samples_are_slower_and_stricter(self) -> None:
         looks = made_up([6] * 12 + [3] * 40, seed=4)
         lines = track_fusion.measure_visits(
             looks, "mixed", lambda people: 0.5, RecognitionConfig(track_consistency_sq=4.0), seed=0
@@ -217,16 +215,14 @@ class TestVisits:
             assert line.samples_taken >= line.min_samples
             assert line.recognised.low <= line.recognised.value <= line.recognised.high
 
-    def test_nobody_is_let_in_under_a_threshold_of_nothing(self) -> None:
+    def test_threshold_of_zero_accepts_no_visit(self) -> None:
         looks = made_up([6] * 12 + [3] * 12)
         for line in track_fusion.measure_visits(looks, "photos", lambda people: 0.0, RecognitionConfig(), seed=0):
             assert (line.recognised.value, line.false_accepts.value, line.misidentified) == (0, 0, 0)
 
 
 class TestTool:
-    def test_it_runs_on_a_folder_and_says_what_it_lacks(
-        self, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_folder_with_too_few_photos(self, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]) -> None:
         main([str(two_people(tmp_path / "people", photo)), "--copies", "1", "--json"])
         report = json.loads(capsys.readouterr().out)
         assert (report["people"], report["kinds"], report["visits"]) == (2, [], [])

@@ -77,5 +77,5 @@ def test_error_of_the_folder_shown_on_the_page(client: TestClient, people: Path)
     (people / "joe <b>" / "person.toml").write_text("nmae = 'x'")
     csrf = csrf_of(client.get("/people").text)
     assert client.post("/people", data={"csrf": csrf}, headers=ORIGIN).status_code == 303
-    wait_until(lambda: "known are id, name" in client.get("/people").text, "the error")
+    wait_until(lambda: "unknown key &#39;nmae&#39;" in client.get("/people").text, "the error")
     assert "2 of 4 usable" in client.get("/people").text

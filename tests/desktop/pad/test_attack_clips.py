@@ -15,10 +15,8 @@ from threshold_tools.pad.clip_evaluation import find_clips
 from edge.core.records import BgrImage
 
 
-def test_photos_of_others_become_attacks_and_only_clips_are_genuine(
-    tmp_path: Path, photo: Callable[[str], BgrImage]
-) -> None:
-    """Each person is shown once by each species but the replay; the attacks do not depend on the machine."""
+def test_photos_of_other_people_become_attacks(tmp_path: Path, photo: Callable[[str], BgrImage]) -> None:
+    """Each species except the replay shows each person once; attacks do not depend on the machine."""
     clips, photos, out = tmp_path / "clips", tmp_path / "photos", tmp_path / "out"
     for person, name in (("barack", "obama2"), ("barack", "obama3"), ("joe", "biden")):
         put(photos / person / f"{name}.png", photo(name))
@@ -42,7 +40,7 @@ def test_photos_of_others_become_attacks_and_only_clips_are_genuine(
 
 
 @pytest.mark.parametrize("species", SPECIES)
-def test_a_simulated_attack_is_the_same_under_its_seed_and_moves_unless_it_stands_still(species: str) -> None:
+def test_attack_is_reproducible_and_moves_unless_still(species: str) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (90, 70, 3), np.uint8)
     scene = draw_scene(species, 3, picture, 1.0)
     first = render_attack([picture], None, scene)

@@ -30,10 +30,10 @@ def test_one_of_each_kind_through_the_real_models(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("species", ["genuine", "genuine-slow", *ATTACKS])
-def test_no_photo_and_no_recording_passes_and_95_of_100_visitors_do(
+def test_challenge_passes_visitors_and_no_attack(
     species: str, portraits: list[SampledPortrait], watching: VisionStages
 ) -> None:
-    """Six simulated tries of each; docs/lab/challenge.md has two hundred."""
+    """Six simulated trials of each species; docs/lab/challenge.md has two hundred."""
     trials = measure_species(portraits, species, watching, tries=6, seed=0, steps=2, sample_s=1 / 15)
     assert sum(trials.reasons.values()) == 6
     assert trials.passed >= 0.95 * 6 if species in GENUINE else trials.passed == 0

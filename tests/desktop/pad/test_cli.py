@@ -32,7 +32,7 @@ from edge.vision.camera_file import VideoFileCamera
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Before anything is read or written."""
+    """The check happens before any file is read or written."""
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
@@ -46,7 +46,7 @@ def test_a_trial_asks_for_as_many_movements_as_a_door_may() -> None:
 
 
 def test_clips_are_made_and_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a clip of a person to figures of it and of the attacks made of it, as text, JSON and HTML."""
+    """From a clip of a person to its rates and those of attacks made from it, as text, JSON and HTML."""
     with VideoFileCamera(FOLDER / "door.mp4") as camera:
         frames = [frame.pixels.copy() for _, frame in zip(range(40), camera, strict=False)]
     (tmp_path / "clips" / "ann").mkdir(parents=True)
@@ -73,10 +73,10 @@ def test_a_limit_needs_what_it_was_chosen_on(tmp_path: Path) -> None:
 
 
 def test_trials_are_printed_by_species(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line each, of portraits found in the folder."""
+    """One line for each species."""
     main(["challenge", str(FOLDER / "people"), "--tries", "1", "--species", "photo-still", "--seed", "3"])
     shown = capsys.readouterr()
-    assert "portraits are used" in shown.err
+    assert "2 of 2 portraits used" in shown.err
     assert shown.out.startswith("photo-still         0 of 1 passed,   0.0 % (0.0 to 97.5)")
 
 

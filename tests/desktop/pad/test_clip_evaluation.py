@@ -18,7 +18,7 @@ from edge.vision.face_sampler import VisionStages
 def test_a_folder_without_attacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         find_clips(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="put clips into genuine/"):
+    with pytest.raises(InputError, match="needs clips in genuine/"):
         find_clips(tmp_path)
     (tmp_path / "genuine" / "ann").mkdir(parents=True)
     (tmp_path / "genuine" / "ann" / "a.avi").touch()
@@ -33,7 +33,7 @@ def test_a_folder_without_attacks_is_refused(tmp_path: Path) -> None:
 def test_at_most_one_photo_in_twenty_passes_for_alive(
     watching: VisionStages, photo: Callable[[str], BgrImage], tmp_path: Path
 ) -> None:
-    """Four people's photos, held, near, or still, as simulated; one in twenty is what the door promises."""
+    """Simulated held, near and still photos of four people; the limit is one in twenty."""
     passed, judged = 0, 0
     for name in ("obama2", "obama3", "biden", "astronaut"):
         for seed, species in enumerate(FLAT_PHOTOS * 2):

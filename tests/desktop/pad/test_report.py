@@ -12,7 +12,7 @@ from edge.liveness.cues.weights import CUE_WEIGHTS, Cue, LivenessEvidence
 
 
 def judged(species: str, subject: str, score: float, *, enough: bool = True) -> ClipResult:
-    """A clip of two windows: of this score, in which the motion speaks; and of 1, in which nothing does."""
+    """A clip of two windows: one with this score and a value of motion, one with score 1 and no value."""
     case = LabelledClip(species, subject, Path("x.avi"))
     cues = Cue("local-motion", score, 0.5, 1.0, ""), Cue("surroundings", None, None, 1.0, "")
     seen = LivenessEvidence(score, cues, enough, 20, 2.5)
@@ -22,7 +22,7 @@ def judged(species: str, subject: str, score: float, *, enough: bool = True) -> 
     )
 
 
-def test_rates_of_clips_are_told_by_species_real_and_simulated_apart() -> None:
+def test_rates_by_species_real_and_simulated() -> None:
     watched = [judged("genuine", "ann", 0.1), judged("genuine", "bob", 0.6), judged("print", "ann", 0.9)]
     watched += [judged("simulated-photo-held", "ann", 0.2), judged("simulated-photo-held", "bob", 0.9)]
     watched += [judged("print", "bob", 0.4, enough=False)]

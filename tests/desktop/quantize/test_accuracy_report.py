@@ -1,4 +1,4 @@
-"""What int8 costs in recognition."""
+"""Cost of int8 in recognition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows_of(report: accuracy_report.AccuracyReport) -> dict[str, accuracy_report
     return {row.chain: row for row in report.rows}
 
 
-def test_the_float_chain_is_no_worse_than_itself_and_noise_costs() -> None:
+def test_noise_costs_accuracy() -> None:
     """Judged on the same pairs, equal vectors lose exactly nothing; vectors with noise lose more than its error."""
     report = accuracy_report.report(
         {accuracy_report.FLOAT: faces_of(0), "same": faces_of(0), "noisy": faces_of(1.5)}, NAMES, "test", 8

@@ -15,7 +15,7 @@ from edge.vision.manifest import default_folder
 
 def test_bad_usage_is_said_in_one_line(tmp_path: Path) -> None:
     """An unknown model, and a folder without photos."""
-    with pytest.raises(InputError, match="--only mobile: no such model; there are detector-far"):
+    with pytest.raises(InputError, match="--only mobile: no such model; known models are detector-far"):
         main(["--only", "mobile"])
     with pytest.raises(InputError, match="no image"):
         main(["--images", str(tmp_path), "--out", str(tmp_path / "out")])
@@ -56,7 +56,7 @@ def test_models_are_made_again_with_their_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.network
-def test_calibration_writes_what_making_a_model_needs(tmp_path: Path) -> None:
+def test_calibration_data_is_complete(tmp_path: Path) -> None:
     """Ranges measured on the bundled portraits; a model is made of them."""
     out = tmp_path / "models"
     shutil.copytree(default_folder(), out)

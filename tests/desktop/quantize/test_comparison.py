@@ -21,7 +21,7 @@ def test_a_flipped_weight_is_found_and_named() -> None:
     assert difference.endswith("bytes differ, first at 7")
 
 
-def test_another_layout_of_the_same_network_is_no_difference() -> None:
+def test_file_layout_is_not_a_difference() -> None:
     """Buffers in another order make other bytes and the same network."""
     content = read_model(MODELS, "detector-near")[1]
     model = schema.ModelT.InitFromPackedBuf(content, 0)

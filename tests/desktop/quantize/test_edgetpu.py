@@ -1,4 +1,4 @@
-"""What of a model a Coral Edge TPU would run, by its documentation."""
+"""Operations that a Coral Edge TPU runs, by its documentation."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_what_the_documentation_lists_is_mapped(kind: str, inputs: list[Operand]
 @pytest.mark.parametrize(
     ("kind", "inputs", "fields", "why"),
     [
-        ("DEQUANTIZE", [act()], {}, "no such operation"),
-        ("LEAKY_RELU", [act()], {}, "no such operation"),
+        ("DEQUANTIZE", [act()], {}, "not on the list"),
+        ("LEAKY_RELU", [act()], {}, "not on the list"),
         ("ADD", [act(dtype=FLOAT), act(dtype=FLOAT)], {}, "a float32 tensor"),
-        ("ADD", [act(fixed=False), act()], {}, "not known before it runs"),
+        ("ADD", [act(fixed=False), act()], {}, "a size that is not fixed"),
         ("ADD", [act(2, 16, 16, 8), act(2, 16, 16, 8)], {}, "more than 3 dimensions"),
         ("MAX_POOL_2D", [act()], {"fusedActivationFunction": 1}, "activation is fused"),
         ("CONCATENATION", [act(), act()], {"fusedActivationFunction": 1}, "activation is fused"),
-        ("CONCATENATION", [act(), const(np.ones(IMAGE))], {}, "padding with zeros"),
+        ("CONCATENATION", [act(), const(np.ones(IMAGE))], {}, "padding of two inputs with zeros"),
         ("CONV_2D", [act(), act(1, 1, 1, 8)], {}, "not constant"),
         ("CONV_2D", [act(), const(np.zeros((8, 3, 3, 8)))], {"dilationWFactor": 2, "dilationHFactor": 1}, "dilation"),
         ("PAD", [act(), const([[1, 0], [0, 0], [0, 0], [0, 0]], INT32)], {}, "batch dimension"),
@@ -81,7 +81,7 @@ def test_what_the_documentation_lists_is_mapped(kind: str, inputs: list[Operand]
         ("PRELU", [act(), const(np.zeros((16, 16, 8)))], {}, "more than one slope per channel"),
         ("PRELU", [act(), act(1, 1, 8)], {}, "not constant"),
         ("MEAN", [act(), const([0, 1], INT32)], {}, "batch dimension"),
-        ("MEAN", [act(1, 16, 16, 6), const([-1], INT32)], {}, "no multiple of 4"),
+        ("MEAN", [act(1, 16, 16, 6), const([-1], INT32)], {}, "not a multiple of 4"),
         ("REDUCE_MAX", [act(), const([0], INT32)], {}, "batch dimension"),
         ("PACK", [act(), act()], {"axis": 0}, "batch dimension"),
         ("SPLIT", [const(0, INT32), act()], {}, "batch dimension"),
@@ -96,15 +96,13 @@ def test_what_the_documentation_lists_is_mapped(kind: str, inputs: list[Operand]
         ),
     ],
 )
-def test_what_breaks_a_documented_limit_is_not_mapped(
-    kind: str, inputs: list[Operand], fields: dict[str, int], why: str
-) -> None:
+def test_documented_limits_are_checked(kind: str, inputs: list[Operand], fields: dict[str, int], why: str) -> None:
     fit, told = judged(kind, *inputs, **fields)
     assert fit is SupportLevel.NO
     assert why in told
 
 
-def test_what_depends_on_the_compilers_own_measure_is_doubtful() -> None:
+def test_operations_decided_by_the_compiler_are_doubtful() -> None:
     assert judged("RESHAPE", act())[0] is SupportLevel.DOUBTFUL
     fit, why = judged("RESIZE_BILINEAR", act(), const([32, 32], INT32), halfPixelCenters=1)
     assert fit is SupportLevel.DOUBTFUL
@@ -133,14 +131,14 @@ def test_after_the_first_unmapped_operation_nothing_is_mapped() -> None:
     mapping = edgetpu.Mapping("m", [operation(number, fit) for number, fit in enumerate(fits)])
     assert (mapping.share(doubtful_fails=False), mapping.share(doubtful_fails=True)) == (0.6, 0.2)
     text = edgetpu.show([mapping])
-    assert "m: 3 of 5 operations are mapped, 60.0% of the multiplications" in text
+    assert "m: 3 of 5 operations are mapped, 60.0 % of the multiplications" in text
     assert "from there on the CPU: 2 CONV_2D" in text
-    assert "if not, it ends at 1 with 20.0%" in text
+    assert "if not mapped, it ends at 1 with 20.0 %" in text
 
 
 @pytest.mark.network
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_integer_forms_run_on_the_edge_tpu_but_for_their_float_heads(name: str) -> None:
+def test_integer_forms_are_mapped_except_float_heads(name: str) -> None:
     original = fetch_original(RECIPES[name].source, cache_folder())
     whole = RECIPES[name].make_int8(original, read_calibration(default_folder(), name), whole=True)
     mapping = edgetpu.examine(name, whole)
@@ -192,9 +190,9 @@ def test_compiled_models_get_a_manifest_of_their_own(compiler: Path, tmp_path: P
     assert contract.template_px == read_model(default_folder(), "embedder")[0].template_px
 
 
-def test_a_compiler_that_maps_nothing_or_fails_is_told(compiler: Path, tmp_path: Path) -> None:
+def test_compiler_failures_are_reported(compiler: Path, tmp_path: Path) -> None:
     compiler.write_text("#!/bin/sh\necho Model not quantized\n")
-    with pytest.raises(ThresholdError, match="mapped nothing of embedder; it said: Model not quantized"):
+    with pytest.raises(ThresholdError, match="mapped no operation of embedder; its last line: Model not quantized"):
         edgetpu.compile_models(wholes("embedder"), tmp_path / "a")
     compiler.write_text("#!/bin/sh\necho Internal error >&2; exit 1\n")
     with pytest.raises(ThresholdError, match=r"failed \(1\): Internal error"):

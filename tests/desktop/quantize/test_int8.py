@@ -37,7 +37,7 @@ def test_int8_is_deterministic_and_near_the_float_result() -> None:
     assert np.abs(runner(picture(3))["result"] - expected).max() < 0.05 * np.ptp(expected)
 
 
-def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
+def test_float_operations_reduce_the_error() -> None:
     """PRELU and ADD between int8 convolutions: no range beyond those of the graph itself, and fewer roundings."""
     graph = small_network(seed=4, steepest=3)
     rewrite.fuse_relu(graph)

@@ -1,4 +1,4 @@
-"""Committed models are what their manifest says and what their recipes make."""
+"""Committed models match their manifest and their recipes."""
 
 from __future__ import annotations
 

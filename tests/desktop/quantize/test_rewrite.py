@@ -60,7 +60,7 @@ def test_a_rewrite_keeps_the_function(step: Callable[[Graph], None]) -> None:
 
 
 def test_a_centred_output_is_the_same_output() -> None:
-    """What the bias loses, the final ADD brings back."""
+    """The final ADD restores the part that the bias loses."""
     graph = Graph([], {}, {"image": (1, 1, 1, 3)}, ["image"])
     conv(np.random.default_rng(0), graph, "image", "result", 5)
     graph.outputs = {"result": "result"}

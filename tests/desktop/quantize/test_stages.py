@@ -1,4 +1,4 @@
-"""What models are calibrated and compared on is what the door's own stages give them."""
+"""Models are calibrated and compared on the inputs that the stages of a door make."""
 
 from __future__ import annotations
 

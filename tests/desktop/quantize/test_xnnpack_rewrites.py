@@ -71,8 +71,8 @@ def test_pairs_of_columns_and_early_zeros_change_no_bit(kernel: int) -> None:
         np.testing.assert_array_equal(one(image)["result"], other(image)["result"])
 
 
-def test_padding_that_would_cost_more_channels_than_it_saves_stays() -> None:
-    """Across sixteen channels another block of weights would have to be gone through."""
+def test_expensive_padding_is_kept() -> None:
+    """More than sixteen channels would need another block of weights."""
     graph = network(3)
     graph.constants["pads"][-1, 1] = 30
     graph.shapes["g"] = (*graph.shapes["g"][:-1], 39)
@@ -80,7 +80,7 @@ def test_padding_that_would_cost_more_channels_than_it_saves_stays() -> None:
     assert "PAD" in kinds(graph)
 
 
-def test_a_depthwise_convolution_over_everything_becomes_a_mean() -> None:
+def test_global_depthwise_convolution_becomes_a_mean() -> None:
     graph = Graph([], {}, {"image": (1, 8, 8, 3)}, ["image"])
     conv(np.random.default_rng(0), graph, "image", "a", 6)
     depthwise(graph, "a", "b", 8, schema.Padding.VALID)

@@ -22,11 +22,11 @@ from threshold_tools.enroll.gallery_builder import need_gallery_name
 from threshold_tools.stats import RankedScores, Rate
 from threshold_tools.thresholds import fpir_at, smallest_supported_rate, threshold_sq
 
-DECADE = 10  # a fitted tail reaches so many times beyond one in as many strangers as there are
+DECADE = 10  # a fitted tail of N strangers supports one stranger in N times this
 FEWEST_STRANGERS = 100
-ENROLLED_SQ = 0.54  # a stranger nearer than this may be an enrolled person ...
-ENROLLED_CHANCE = 0.01  # ... and is taken for one where the tail of the others expects fewer than so many so near
-ROUND_TARGETS = (30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)  # one stranger in so many
+ENROLLED_SQ = 0.54  # a stranger nearer than this may be an enrolled person,
+ENROLLED_CHANCE = 0.01  # and is treated as one if the tail of the others expects fewer strangers than this so near
+ROUND_TARGETS = (30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)  # one stranger in N
 
 
 def calibrate(
@@ -57,7 +57,7 @@ def calibrate(
     model = read_manifest(default_folder()).models["embedder"]
     gallery = load_gallery(gallery_path, model.sha256, dimension=model.outputs["embedding"].shape[-1])
     if not gallery.people:
-        raise InputError(f"{gallery_path}: nobody is enrolled in it")
+        raise InputError(f"{gallery_path}: the gallery is empty; enrol people first")
     genuine = None
     if genuine_path is not None:
         own = load_faces(genuine_path, model.sha256, gallery.centroids.shape[1])
@@ -82,7 +82,7 @@ def calibrate(
         supported = len(faces.names) * DECADE
     rules = limits(gallery.centroids, faces)
     impostors = ImpostorModel(attempts(faces, gallery.centroids), rules) if faces else None
-    rows = []  # the target and round ones around it, from lax to strict
+    rows = []  # the target and round numbers around it, from lax to strict
     for number in sorted({float(each) for each in ROUND_TARGETS if each <= supported} | {one_stranger_in}):
         if impostors is None:
             base = threshold_sq(model.impostors, one_stranger_in=number, people=people)
@@ -118,7 +118,7 @@ def calibrate(
 
 
 def load_faces(source: Path, embedder_sha256: str, dimension: int) -> LabelledEmbeddings:
-    """Faces that a door would take as samples: below a folder, embedded now and not mirrored, or stored ones.
+    """Faces that a door would accept as samples: photos of a folder, embedded now and not mirrored, or stored vectors.
 
     Raises:
         InputError: there is no usable face in it, or another embedder made it.
@@ -126,24 +126,24 @@ def load_faces(source: Path, embedder_sha256: str, dimension: int) -> LabelledEm
     stored = load_or_embed(source, mirror=False, quality=QualityConfig())
     if stored.embedder_sha256 != embedder_sha256:
         raise InputError(
-            f"{source}: made by another embedder ({stored.embedder_sha256[:12]}, the gallery by "
-            f"{embedder_sha256[:12]}); embed the photos again with threshold embed"
+            f"{source}: made by another embedder ({stored.embedder_sha256[:12]}) than the gallery "
+            f"({embedder_sha256[:12]}); embed the photos again with threshold embed"
         )
     if stored.vectors.shape[1] != dimension:
-        raise InputError(f"{source}: vectors of length {stored.vectors.shape[1]}, the gallery's have {dimension}")
+        raise InputError(f"{source}: vectors have length {stored.vectors.shape[1]}, those of the gallery {dimension}")
     return stored.only(stored.found)
 
 
 def strangers_needed(one_stranger_in: float) -> int:
-    """Different people that a target takes."""
+    """Number of different strangers that a target needs."""
     return max(FEWEST_STRANGERS, math.ceil(one_stranger_in / DECADE))
 
 
 def check_support(one_stranger_in: float, strangers: int, source: Path) -> None:
-    """Reject a target that so many strangers do not support.
+    """Reject a target that the number of strangers does not support.
 
     Raises:
-        InputError: with the number that would do.
+        InputError: too few strangers; the message contains the number needed.
     """
     needed = strangers_needed(one_stranger_in)
     if strangers < needed:
@@ -155,9 +155,9 @@ def check_support(one_stranger_in: float, strangers: int, source: Path) -> None:
 
 
 def without_enrolled(faces: LabelledEmbeddings, gallery: Gallery) -> tuple[LabelledEmbeddings, list[str]]:
-    """Leave out strangers who are in fact enrolled, by their id or by their face; also says who and why."""
+    """Leave out strangers who are enrolled, by their id or by their face; also return the reasons."""
     ids = {person.id for person in gallery.people}
-    reasons = [f"{label}: has the id of an enrolled person" for label in sorted(set(faces.labels) & ids)]
+    reasons = [f"{label}: this id is enrolled" for label in sorted(set(faces.labels) & ids)]
     faces = faces.only(np.array([label not in ids for label in faces.labels], bool))
     if not len(faces):
         return faces, reasons
@@ -165,16 +165,17 @@ def without_enrolled(faces: LabelledEmbeddings, gallery: Gallery) -> tuple[Label
     enrolled: set[str] = set()
     for row in reject_lookalikes(tried):
         person = gallery.people[int(tried.nearest[row])].id
-        reasons.append(f"{faces.paths[row]}: seems to be {person}, distance {tried.distance_sq[row]:.2f}")
+        reasons.append(f"{faces.paths[row]}: looks like the enrolled {person}, distance {tried.distance_sq[row]:.2f}")
         enrolled.add(faces.labels[row])
     return faces.only(np.array([label not in enrolled for label in faces.labels], bool)), reasons
 
 
 def reject_lookalikes(tried: Attempts) -> list[int]:
-    """The attempts that the tail of all farther ones does not explain, nearest first.
+    """Rows of the attempts that are too near to be strangers, nearest first.
 
-    From the body outwards: the farthest of the suspects is compared with the tail fitted to everybody farther; what it
-    explains joins them, and what it does not ends the walk. So a crowd of near strangers is no crowd of outliers.
+    The farthest suspect is compared with the tail fitted to all farther attempts. If the tail explains it, it is added
+    to them and the next suspect follows; the first unexplained suspect ends the search. A group of similar strangers is
+    therefore not rejected.
     """
     by_distance = np.argsort(tried.distance_sq, kind="stable")
     suspects = int(np.searchsorted(tried.distance_sq[by_distance], ENROLLED_SQ))
@@ -188,17 +189,19 @@ def reject_lookalikes(tried: Attempts) -> list[int]:
 
 
 def genuine_attempts(faces: LabelledEmbeddings, gallery: Gallery, source: Path) -> GenuineAttempts:
-    """The attempts of people who are enrolled; others are named and left out.
+    """The attempts of enrolled people; others are reported and left out.
 
     Raises:
-        InputError: nobody in it is enrolled.
+        InputError: no person in it is enrolled.
     """
     rows = {person.id: row for row, person in enumerate(gallery.people)}
     for label in sorted(set(faces.labels) - rows.keys()):
-        print_report(f"{source}/{label}: not enrolled, so no genuine attempt; left out")
+        print_report(f"{source}/{label}: left out, because this person is not enrolled")
     faces = faces.only(np.array([label in rows for label in faces.labels], bool))
     if not len(faces):
-        raise InputError(f"{source}: nobody in it is enrolled; name its folders after the ids in the gallery")
+        raise InputError(
+            f"{source}: no person in it is enrolled; its folders must have the ids of the gallery as names"
+        )
     own = np.array([rows[label] for label in faces.labels], np.intp)
     return GenuineAttempts(attempts(faces, gallery.centroids), own)
 

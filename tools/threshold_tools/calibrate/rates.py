@@ -1,7 +1,7 @@
-"""From attempts at a gallery to thresholds and error rates.
+"""Thresholds and error rates from attempts at a gallery.
 
-An attempt is one photo. Error rates count people, not photos: each person's photos share one vote, so that a person
-with five hundred photos does not outvote everybody else. FPIR (ISO/IEC 19795-1) is the share of strangers'
+An attempt is one photo. Error rates count people, not photos: the photos of a person share one vote, so that a person
+with five hundred photos does not outweigh all others. FPIR (ISO/IEC 19795-1) is the share of strangers'
 attempts that open; FNIR the share of enrolled people's attempts that are rejected or opened in another's name.
 """
 
@@ -21,11 +21,11 @@ from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.stats import RankedScores, Rate, Reals, bootstrap_rate, draw_votes, rate_over_people
 from threshold_tools.thresholds import max_thresholds_sq
 
-NEAR_SHARE = 0.05  # a person's offset compares how near this share of the strangers comes to each
-# Half of what a person's own strangers say: tried on development data at FPIR 1e-3, FNIR fell by 5 to 8 % of itself;
-# all of it is noise to people with few strangers near, and nothing is what everybody else does.
+NEAR_SHARE = 0.05  # a person's offset is the distance that this share of the strangers is within
+# Share of a person's own offset that is applied. On development data at FPIR 1e-3, 0.5 lowered FNIR by 5 to 8 % of its
+# value; 1 adds noise for people with few similar strangers, and 0 gives all people the same threshold.
 OWN_SHARE = 0.5
-_OFFSET_ROWS = 4096  # strangers beyond this many add nothing to an offset but time
+_OFFSET_ROWS = 4096  # more strangers only cost time
 _BLOCK = 1024
 MARGIN_SQ = RecognitionConfig().margin_sq
 SEED = 20240229
@@ -33,9 +33,9 @@ SEED = 20240229
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThresholdRule:
-    """How every person's threshold follows from one base: min(base + offset, cap)."""
+    """Computes the threshold of each person from one base: min(base + offset, cap)."""
 
-    offsets_sq: Reals  # (N,) float64; negative for people to whom many strangers come near
+    offsets_sq: Reals  # (N,) float64; negative for people to whom many strangers look similar
     caps_sq: Reals  # (N,) float64; below 4 for people with a look-alike in the gallery
 
     def thresholds_sq(self, base_sq: float) -> FloatArray:
@@ -49,7 +49,7 @@ class Attempts:
 
     nearest: NDArray[np.intp]  # (N,) row of the nearest centroid
     distance_sq: Reals  # (N,) float64 squared distance to it
-    runner_up_sq: Reals  # (N,) float64 squared distance to the next one; 4 where there is none
+    runner_up_sq: Reals  # (N,) float64 squared distance to the next one; 4 if there is none
     people: NDArray[np.intp]  # (N,) number of the person who made the attempt
     weights: Reals  # (N,) float64, equal for every person, sum 1
 
@@ -65,7 +65,7 @@ def attempts(faces: LabelledEmbeddings, centroids: FloatArray) -> Attempts:
 
 
 def limits(centroids: FloatArray, strangers: LabelledEmbeddings | None) -> ThresholdRule:
-    """Caps before look-alikes, and, from strangers, an offset for each person."""
+    """Caps because of look-alikes, and an offset for each person from strangers."""
     offsets = np.zeros(len(centroids))
     if strangers is not None:
         some = strangers.vectors[:: 1 + len(strangers) // _OFFSET_ROWS]
@@ -77,15 +77,15 @@ def limits(centroids: FloatArray, strangers: LabelledEmbeddings | None) -> Thres
 
 
 class ImpostorModel:
-    """Share of strangers' attempts that open, for any base.
+    """Share of strangers' attempts that are accepted, for any base.
 
-    The tail is fitted to the base at which each attempt would open if nobody had a look-alike. Caps are
-    applied afterwards, since the strangers whom they shut out would be missing from the fit: an attempt near a capped
-    person counts as if the base were that person's ceiling.
+    The tail is fitted to the base at which each attempt would be accepted without caps. Caps are applied afterwards,
+    because the strangers that they reject would be missing from the fit: an attempt near a capped person counts as if
+    the base were at most that person's ceiling.
     """
 
     def __init__(self, tried: Attempts, rules: ThresholdRule) -> None:
-        # (N,) the base at and above which each attempt opens, look-alikes aside
+        # (N,) the base from which each attempt is accepted, without caps
         self.critical_sq: Reals = tried.distance_sq - rules.offsets_sq[tried.nearest]
         self.weights = tried.weights  # (N,) float64, of each attempt
         self._ceilings: Reals = (rules.caps_sq - rules.offsets_sq)[tried.nearest]
@@ -97,7 +97,7 @@ class ImpostorModel:
         self._resampled = [(fit_tail(ranked, weights, self._people), weights) for weights in drawn]
 
     def rule_for_rate(self, share: float) -> float:
-        """The largest base at which no more than this share of strangers' attempts opens, by bisection."""
+        """The largest base at which at most this share of strangers' attempts is accepted, by bisection."""
         low, high = min(0.0, self.tail.value_at(share)), MAX_DISTANCE_SQ
         for _ in range(50):
             middle = (low + high) / 2
@@ -105,13 +105,13 @@ class ImpostorModel:
         return low
 
     def share(self, base_sq: float) -> float:
-        """The expected share of strangers' attempts that open."""
+        """The expected share of strangers' attempts that are accepted."""
         return self._share(self.tail, self.weights, base_sq)
 
     def rate(self, base_sq: float) -> Rate:
-        """As `share`, with an interval for what as many other strangers would give.
+        """As `share`, with an interval for the rate of the same number of other strangers.
 
-        A bootstrap over the strangers, the tail fitted again each time, and the chance of the count itself.
+        The interval is a bootstrap over the strangers with a new fit each time, and the binomial chance of the count.
         """
         expected = np.array([self._share(tail, weights, base_sq) for tail, weights in self._resampled])
         drawn = np.random.default_rng(SEED).binomial(self._people, np.minimum(expected, 1)) / self._people
@@ -120,7 +120,7 @@ class ImpostorModel:
         return bootstrap_rate(self.share(base_sq), drawn, errors=errors, people=self._people, counted=observed)
 
     def _share(self, tail: GpdTail, weights: Reals, base_sq: float) -> float:
-        """Counted above the cut, fitted below it."""
+        """Share by count above the cut, and by the fit below it."""
         if base_sq >= tail.cut:
             return self._observed(weights, base_sq)
         inside = self.critical_sq < tail.cut
@@ -134,7 +134,7 @@ class ImpostorModel:
 def is_rejected(
     tried: Attempts, own: NDArray[np.intp], thresholds_sq: FloatArray, margin_sq: float
 ) -> NDArray[np.bool_]:
-    """(N,) whether each attempt of an enrolled person, row `own`, is rejected or opened in another's name."""
+    """(N,) whether each attempt of an enrolled person, row `own`, is rejected or accepted as another person."""
     near: NDArray[np.bool_] = tried.distance_sq <= thresholds_sq[tried.nearest]
     clear = tried.runner_up_sq - tried.distance_sq >= margin_sq
     opened: NDArray[np.bool_] = near & clear & (tried.nearest == own)
@@ -149,11 +149,11 @@ class GenuineAttempts:
     own: NDArray[np.intp]
 
     def false_reject_rate(self, thresholds_sq: FloatArray) -> Rate:
-        """FNIR under these thresholds, with the margin that a door asks for by default."""
+        """FNIR under these thresholds, with the default margin of a door."""
         rejected = is_rejected(self.tried, self.own, thresholds_sq, MARGIN_SQ)
         return rate_over_people(rejected, self.tried.people, SEED)
 
     def bases_sq(self, rules: ThresholdRule) -> Reals:
-        """(M,) the base at which each attempt that is nearest to its own person opens."""
+        """(M,) the base from which each attempt whose own person is nearest is accepted."""
         right = self.tried.nearest == self.own
         return np.asarray(self.tried.distance_sq[right] - rules.offsets_sq[self.own[right]])

@@ -31,14 +31,14 @@ class CalibrationReport(msgspec.Struct, frozen=True):
 
     one_stranger_in: float
     threshold_sq: float  # base for the target, before each person's own offset
-    enrolled: int  # people; this and the next four: what it was measured with
+    enrolled: int  # people in the gallery; this and the next four: size of the data
     strangers: int
     stranger_photos: int
     genuine_people: int
     genuine_photos: int
-    left_out: Sequence[str]  # strangers who seem to be enrolled
-    rows: Sequence[CalibrationRow]  # the target and others around it, from lax to strict
-    thresholds_sq: dict[str, float]  # what the gallery got, by person id
+    left_out: Sequence[str]  # strangers who are or look enrolled, with the reason
+    rows: Sequence[CalibrationRow]  # the target and other targets, from lax to strict
+    thresholds_sq: dict[str, float]  # thresholds in the gallery, by person id
 
 
 def document(report: CalibrationReport, out: Path) -> ReportDocument:

@@ -1,15 +1,15 @@
 """Group photos of unknown visitors by the person they seem to show.
 
-Takes a folder of photos, or vectors from threshold embed. Two methods:
+The input is a folder of photos, or an .npz file of threshold embed. Methods:
 
-  density   photos within a squared distance of each other are one person; a photo without a neighbour stays alone.
-            The number of people need not be known (DBSCAN). The distance is the one below which the embedder's
-            table expects one pair of strangers in a million.
-  kmeans    k clusters, each photo in the cluster whose centre is nearest; without --k as many as the density method
-            finds, photos alone included
+    density   Photos within a squared distance of each other are one person (DBSCAN); a photo without a neighbour is
+              ungrouped. The number of people is not needed. By default, the embedder's table expects one pair of
+              strangers in a million within the distance.
+    kmeans    k groups; each photo joins the group with the nearest centre. Without --k, the number comes from the
+              density method, including ungrouped photos.
 
-Where folders name the people (DIR/<person>/*.jpg), the clusters are scored: purity, and pairwise precision, recall and
-F. Distances are squared Euclidean distances of unit vectors, 0 to 4: lower is nearer.
+If folders name the people, the groups are scored: purity, and pairwise precision, recall and F. Distances are squared
+Euclidean distances of unit vectors, 0 to 4: lower is nearer.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from threshold_tools.reports.terminal import show
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, cluster, and write what is asked for.
+    """Parse the command line, group the photos and write the requested files.
 
     Raises:
-        InputError: something given cannot be used.
+        InputError: an input cannot be used.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, metavar="DIR_or_X.npz", help="folder of photos, or vectors")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of photos, or .npz of vectors")
     parser.add_argument("--method", choices=METHODS, default="density", help="method (default: density)")
-    parser.add_argument("--k", type=int, metavar="K", help="kmeans: number of clusters")
+    parser.add_argument("--k", type=int, metavar="NUMBER", help="kmeans: number of groups")
     parser.add_argument(
-        "--near-sq", type=float, metavar="D", help="density: squared distance of neighbours, above 0 to 4"
+        "--near-sq", type=float, metavar="DISTANCE", help="density: squared distance of neighbours, above 0, at most 4"
     )
     parser.add_argument(
         "--min-samples",
         type=int,
         default=MIN_SAMPLES,
         metavar="N",
-        help=f"density: photos that make a cluster (default: {MIN_SAMPLES})",
+        help=f"density: photos that make a group (default: {MIN_SAMPLES})",
     )
     parser.add_argument("--seed", type=int, default=0, help="kmeans: seed (default: 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, all clusters with their photos")
-    parser.add_argument("--html", type=Path, metavar="OUT.html", help="write a picture sheet of the clusters")
-    parser.add_argument("--projector", type=Path, metavar="DIR", help="write files for TensorBoard's projector")
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="photos of stored vectors, for pictures")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with all groups and their photos")
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="write a page with the pictures of each group")
+    parser.add_argument("--projector", type=Path, metavar="FOLDER", help="write files for the projector of TensorBoard")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photos of stored vectors, for pictures")
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
     done = cluster_photos(
@@ -82,16 +82,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if arguments.k is not None and (arguments.method != "kmeans" or arguments.k < 1):
-        parser.error("--k is for --method kmeans, 1 or more")
+        parser.error("--k needs --method kmeans, and must be at least 1")
     if arguments.near_sq is not None and not 0 < arguments.near_sq <= MAX_DISTANCE_SQ:
-        parser.error("--near-sq must be above 0, and 4 at most")
+        parser.error("--near-sq must be above 0 and at most 4")
     if arguments.min_samples < 1:
-        parser.error("--min-samples must be 1 or more")
+        parser.error("--min-samples must be at least 1")
     if not 0 <= arguments.seed < 2**32:
         parser.error("--seed must be 0 to 4294967295")
     for path in filter(None, (arguments.html, arguments.projector)):
         require_parent_dir(path)
     if arguments.projector is not None and arguments.projector.exists() and not arguments.projector.is_dir():
-        raise InputError(f"{arguments.projector}: is a file; --projector needs a folder")
+        raise InputError(f"{arguments.projector}: this is a file; --projector needs a folder")
     if arguments.photos is not None and not arguments.photos.is_dir():
         raise InputError(f"{arguments.photos}: no such folder")

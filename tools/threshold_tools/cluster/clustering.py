@@ -1,4 +1,4 @@
-"""Groups photos by the person they seem to show: by density (DBSCAN) or by k-means, on unit vectors."""
+"""Groups unit vectors of faces by density (DBSCAN) or k-means."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from threshold_tools.embeddings import LabelledEmbeddings, embed_photos, load_em
 from threshold_tools.thresholds import threshold_for_fmr
 
 NEAR_FMR = 1e-6
-MIN_SAMPLES = 2  # 3 to 5 lost recall on development data, and gained next to nothing in purity
+MIN_SAMPLES = 2  # 3 to 5 lowered recall on development data and hardly changed purity
 METHODS = ("density", "kmeans")
 
 
@@ -30,7 +30,7 @@ class Clustering:
     report: ClusterReport
     vectors: FloatArray  # (N, D) float32 unit rows
     paths: list[str]  # N photos
-    names: list[str]  # N names of clusters, numbered from 1, the largest first; "alone" for photos in no cluster
+    names: list[str]  # N names of clusters, numbered from 1, largest first; "alone" for ungrouped photos
 
 
 def cluster_photos(
@@ -49,16 +49,16 @@ def cluster_photos(
         method: one of `METHODS`.
         k: number of clusters of k-means; None for as many as the density method finds.
         near_sq: squared distance of the density method; None for the one at `NEAR_FMR` in the embedder's table.
-        min_samples: photos within `near_sq`, oneself included, that make a cluster.
-        seed: of k-means.
+        min_samples: photos within `near_sq`, including the photo itself, that make a cluster.
+        seed: seed of k-means.
 
     Raises:
-        InputError: something given cannot be used.
+        InputError: an input cannot be used.
     """
     stored = embed_photos(source) if source.is_dir() else load_embeddings(source)
     rows = np.flatnonzero(stored.found)
     if not len(rows):
-        raise InputError(f"{source}: not one face in {len(stored.paths)} photos; there is nothing to group")
+        raise InputError(f"{source}: no face found in {len(stored.paths)} photos; check that the folder contains faces")
     vectors, paths = stored.vectors[rows], [stored.paths[row] for row in rows.tolist()]
     if k is not None and k > len(rows):
         raise InputError(f"--k {k:,}: {source} has only {len(rows):,} photos with a face")
@@ -88,10 +88,10 @@ def cluster_photos(
 
 
 def density(vectors: FloatArray, near_sq: float, min_samples: int) -> NDArray[np.intp]:
-    """Cluster (N, D) unit vectors by DBSCAN: `min_samples` within `near_sq`, oneself included, make a cluster's core.
+    """Cluster (N, D) unit vectors by DBSCAN: `min_samples` vectors within `near_sq`, itself included, make a core.
 
     Returns:
-        (N,) numbers of clusters from 0; a vector in no cluster has one of its own.
+        (N,) numbers of clusters from 0; an ungrouped vector has its own number.
     """
     labels = DBSCAN(eps=math.sqrt(near_sq), min_samples=min_samples, algorithm="brute").fit_predict(vectors)
     alone = labels < 0
@@ -100,7 +100,7 @@ def density(vectors: FloatArray, near_sq: float, min_samples: int) -> NDArray[np
 
 
 def kmeans(vectors: FloatArray, k: int, seed: int) -> NDArray[np.intp]:
-    """Number (N,) of the cluster of each of (N, D) unit vectors; fewer than `k` clusters where vectors are equal."""
+    """Number (N,) of the cluster of each of (N, D) unit vectors; fewer than `k` clusters if vectors are equal."""
     distinct = len(np.unique(vectors, axis=0))
     return np.asarray(KMeans(min(k, distinct), random_state=seed).fit_predict(vectors), np.intp)
 
@@ -127,14 +127,14 @@ def _near_sq(stored: LabelledEmbeddings, source: Path) -> float:
     embedder = read_manifest(default_folder()).models["embedder"]
     if stored.embedder_sha256 != embedder.sha256:
         raise InputError(
-            f"{source}: made by another embedder ({stored.embedder_sha256[:12]}, this one is {embedder.sha256[:12]}), "
+            f"{source}: made by another embedder ({stored.embedder_sha256[:12]} instead of {embedder.sha256[:12]}), "
             "whose distances are unknown; give --near-sq"
         )
     return threshold_for_fmr(embedder.impostors, NEAR_FMR)
 
 
 def _by_size(labels: NDArray[np.intp], paths: list[str]) -> tuple[list[list[str]], list[str], list[str]]:
-    """Clusters of two or more, the largest first; photos alone; and for each photo the name of its cluster."""
+    """Clusters of two or more, largest first; ungrouped photos; and the name of each photo's cluster."""
     order = np.argsort(labels, kind="stable")
     groups = np.split(order, np.cumsum(np.bincount(labels))[:-1])
     groups = sorted((group for group in groups if len(group) > 1), key=lambda group: (-len(group), int(group[0])))

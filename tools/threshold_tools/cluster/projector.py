@@ -1,4 +1,4 @@
-"""Vectors, names and pictures in the form that TensorBoard's embedding projector reads."""
+"""Writes vectors, names and pictures for the embedding projector of TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ from threshold_tools.cluster.report import person_of
 from threshold_tools.reports.page import thumbnail
 from threshold_tools.reports.terminal import track
 
-_SPRITE_PX = 8192  # the projector takes no larger picture
+_SPRITE_PX = 8192  # largest picture that the projector loads
 _PHOTO_PX = 64
 _GREY = 128
 
 
 def export(out: Path, vectors: FloatArray, paths: Sequence[str], clusters: Sequence[str], folder: Path | None) -> None:
-    """Write vectors.tsv, metadata.tsv, projector_config.pbtxt and, where there are photos, sprite.png.
+    """Write vectors.tsv, metadata.tsv, projector_config.pbtxt and, if there are photos, sprite.png.
 
-    Show them with  tensorboard --logdir OUT ; the two .tsv can also be loaded by hand. `vectors` are (N, D) float32;
-    the N `paths` are relative to `folder`, where the photos are, or None.
+    `tensorboard --logdir OUT` shows them; its page can also load the two .tsv files.
+
+    Args:
+        out: folder to write.
+        vectors: (N, D) float32.
+        paths: N paths of photos, relative to `folder`.
+        clusters: N names of clusters.
+        folder: folder of the photos, or None.
     """
     make_private_folder(out)
     buffer = io.BytesIO()
@@ -45,13 +51,13 @@ def export(out: Path, vectors: FloatArray, paths: Sequence[str], clusters: Seque
             f'sprite {{ image_path: "sprite.png" single_image_dim: {size_px} single_image_dim: {size_px} }}'
         )
     else:
-        (out / "sprite.png").unlink(missing_ok=True)  # of an earlier export
+        (out / "sprite.png").unlink(missing_ok=True)  # from an earlier export
     body = "".join(f"  {line}\n" for line in settings)
     atomic_write(out / "projector_config.pbtxt", f"embeddings {{\n{body}}}\n".encode(), private=True)
 
 
 def photo_px(count: int) -> int:
-    """The side of one of `count` pictures in a square sprite."""
+    """Side of one of `count` pictures in a square sprite, px."""
     return max(min(_PHOTO_PX, _SPRITE_PX // max(math.isqrt(count - 1) + 1, 1)), 1)
 
 

@@ -33,18 +33,18 @@ Picture = tuple[str, str, bool]  # path, data URI or "", whether it shows anothe
 
 
 class ClusterScore(msgspec.Struct, frozen=True):
-    """How well clusters agree with the people whom the folders name; shares 0..1."""
+    """Agreement of clusters with the people that the folders name; shares 0..1."""
 
     people: int  # number of people on the photos
-    purity: float  # share of the photos that show the most frequent person of their cluster; one alone always does
-    purity_in_company: float | None  # the same of the photos in clusters of two or more; None without any
-    precision: float  # share of the pairs in one cluster that show one person; 1 where there are none
-    recall: float  # share of the pairs of one person that are in one cluster; 1 where there are none
+    purity: float  # share of photos that show the most frequent person of their cluster; ungrouped ones always do
+    purity_in_company: float | None  # the same for clusters of two or more; None if there is none
+    precision: float  # share of the pairs in one cluster that show one person; 1 without pairs
+    recall: float  # share of the pairs of one person that are in one cluster; 1 without pairs
     f: float  # harmonic mean of precision and recall
 
 
 class ClusterReport(msgspec.Struct, frozen=True):
-    """What --json prints; `near_sq` and `min_samples` belong to the density method, `k` to k-means, else None."""
+    """Record that --json prints; `near_sq` and `min_samples` are for the density method, `k` for k-means, else None."""
 
     source: str
     embedder_sha256: str
@@ -61,13 +61,13 @@ class ClusterReport(msgspec.Struct, frozen=True):
 
 
 def person_of(path: str) -> str:
-    """The person on a photo: the first folder of its path; "" where it lies in none."""
+    """The person on a photo: the first folder of its path, or ""."""
     parts = PurePosixPath(path).parts
     return parts[0] if len(parts) > 1 else ""
 
 
 def cluster_name(cluster: Sequence[str]) -> str:
-    """The people in a cluster, the most frequent first; "" where no folders name them."""
+    """The people in a cluster, most frequent first; "" if no folders name them."""
     counts = Counter(person_of(path) for path in cluster)
     if not any(counts):
         return ""
@@ -76,7 +76,7 @@ def cluster_name(cluster: Sequence[str]) -> str:
 
 
 def verdict(report: ClusterReport) -> ReportVerdict:
-    """How many people there seem to be, and what to check first."""
+    """Estimated number of people, and the groups to check first."""
     grouped = sum(len(cluster) for cluster in report.clusters)
     headline = f"{count(grouped, 'photo')} of about {count(len(report.clusters), 'person', 'people')}"
     headline += f", {count(len(report.alone), 'photo')} ungrouped." if report.alone else "."
@@ -197,7 +197,7 @@ def _details(cluster: Sequence[str]) -> str:
 
 
 def _pictures(cluster: Sequence[str], folder: Path | None) -> list[Picture]:
-    """What is shown of a cluster: of people who do not belong there each first photo, then the others in order."""
+    """Pictures of a cluster: first one photo of each other person, then all photos in order."""
     main = Counter(person_of(path) for path in cluster).most_common(1)[0][0]
     strangers: dict[str, str] = {}
     for path in cluster:

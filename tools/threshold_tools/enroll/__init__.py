@@ -1,1 +1,1 @@
-"""A people folder: photos of everybody, one folder each, and what stands between them and a gallery."""
+"""Enrolment: from a people folder, with one folder of photos per person, to a gallery."""

@@ -1,8 +1,8 @@
-"""Cache of photo assessments beside the photos, so that no photo is embedded twice.
+"""Cache of photo assessments in the people folder, so that no photo is embedded twice.
 
-A photo is known by the sha256 of its bytes; its assessment also by the models and rules that made it. The file is
-SQLite and safe to delete: a missing, damaged or foreign one is made again. It holds embeddings and thumbnails of faces:
-protect it as you protect the photos. Rows of photos that are gone are overwritten.
+The key of a photo is the sha256 of its bytes, together with the models and rules that assessed it. The file is SQLite
+and safe to delete: a missing, damaged or foreign file is created again. It contains embeddings and thumbnails of faces:
+protect it like the photos. Rows of deleted photos are overwritten.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from threshold_tools.enroll.photo_quality import ENROL_QUALITY, SAME_PICTURE_BIT
 from threshold_tools.photos import PhotoSampler
 
 FILE = ".enrol-cache.sqlite"
-_COMMIT_EVERY = 32  # photos, so that an interrupted run loses no more of its work
-_FORMAT = 3  # of PhotoAssessment and of how it is made: raise it when either changes
+_COMMIT_EVERY = 32  # photos; an interrupted run loses at most this many
+_FORMAT = 3  # of PhotoAssessment and its content: raise it when either changes
 
 
 class PhotoCache:
-    """Assessments by photo; a context manager that commits on leaving.
+    """Assessments by photo; a context manager that commits on exit.
 
-    A cache that fails is disabled, never the run.
+    An error of the cache disables the cache and does not stop the run.
     """
 
     def __init__(self, path: Path | None, models: str) -> None:
-        """Open the file, None to store nothing, for the models and rules with this key, as from `models_key`."""
-        self.problem = ""  # why it starts empty or stores nothing
+        """
+        Args:
+            path: file, or None to store nothing.
+            models: key of the models and rules, from `models_key`.
+        """
+        self.problem = ""  # reason why it starts empty or stores nothing
         self._models = models
         self._uncommitted = 0
         self._database = self._open(path) if path is not None else None
@@ -60,7 +64,7 @@ class PhotoCache:
             self._uncommitted = 0
 
     def keep_only(self, photos: Set[str]) -> None:
-        """Delete what belongs to none of these photos (by sha256), or was assessed by other models."""
+        """Delete the assessments of all other photos (by sha256), and those made by other models."""
 
         def delete(database: sqlite3.Connection) -> None:
             known = {row[0] for row in database.execute("SELECT photo FROM sights")}
@@ -83,21 +87,23 @@ class PhotoCache:
         self._database = None
 
     def _open(self, path: Path) -> sqlite3.Connection | None:
-        """The file, made again if it is damaged or of another format; None if it cannot be used at all."""
+        """Open the file, created again if it is damaged or of another format; None if it cannot be used."""
         try:
             return _connect(path)
         except (OSError, sqlite3.DatabaseError) as error:
             foreign = "no such column" in str(error)
             if isinstance(error, OSError | sqlite3.OperationalError) and not foreign:  # read-only, locked, no folder
                 reason = getattr(error, "strerror", None) or error
-                self.problem = f"{path}: nothing is remembered for the next run ({reason})"
+                self.problem = (
+                    f"{path}: the cache cannot be written; the next run processes all photos again ({reason})"
+                )
                 return None
-            self.problem = f"{path}: damaged, made again ({error})"
+            self.problem = f"{path}: damaged, created again ({error})"
         try:
             path.unlink()
             return _connect(path)
         except (OSError, sqlite3.DatabaseError) as error:
-            self.problem = f"{path}: damaged, and cannot be made again ({error}); delete it"
+            self.problem = f"{path}: damaged, and cannot be created again ({error}); delete it"
             return None
 
     def _try(self, act: Callable[[sqlite3.Connection], Any]) -> Any:
@@ -107,8 +113,8 @@ class PhotoCache:
         try:
             return act(self._database)
         except sqlite3.DatabaseError as error:
-            self.problem = f"the cache failed and is left alone ({error})"
-            with contextlib.suppress(sqlite3.Error):  # the first error says more
+            self.problem = f"the cache failed and is not used ({error})"
+            with contextlib.suppress(sqlite3.Error):  # the first error is reported
                 self._database.close()
             self._database = None
             return None
@@ -118,8 +124,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     make_private_file(path)
     database = sqlite3.connect(path)
     try:
-        database.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten ...
-        database.execute("PRAGMA journal_mode = MEMORY")  # ... and no copy of a page beside the file
+        database.execute("PRAGMA secure_delete = ON")  # overwrites deleted rows
+        database.execute("PRAGMA journal_mode = MEMORY")  # keeps no copy of a page in another file
         database.execute(
             "CREATE TABLE IF NOT EXISTS sights "
             "(photo TEXT, models TEXT, record BLOB, sum BLOB, PRIMARY KEY (photo, models)) WITHOUT ROWID"

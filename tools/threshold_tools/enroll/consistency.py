@@ -1,7 +1,7 @@
-"""Which photos and people can be enrolled, decided from all of them together; no file is read.
+"""Decides which photos and people can be enrolled by comparing all of them; reads no file.
 
-A single photo does not show that it is of somebody else, or the same picture again: every photo is compared with the
-person's other photos and with all other people, and people are compared with each other.
+A single photo does not show that it is of another person or a copy. Every photo is compared with the person's other
+photos and with all other people, and people are compared with each other.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from edge.core.records import FloatArray
 from threshold_tools.enroll.photo_quality import same_picture
 from threshold_tools.photos import normalize
 
-SAME_PERSON_FMR = 1e-3  # a photo farther from the others than the distance at this rate shows somebody else
-TWIN_SHARE = 0.5  # two people nearer than this share of that distance are one person under two ids
-_PRODUCTS = 2**24  # at once: 64 MiB of float32; one matrix product is many times faster than a product for each vector
+SAME_PERSON_FMR = 1e-3  # a photo farther from the others than the distance at this rate shows another person
+TWIN_SHARE = 0.5  # two people nearer than this share of that distance are the same person
+_PRODUCTS = 2**24  # in one matrix product: 64 MiB of float32; far faster than one product for each vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,8 +28,8 @@ class UsablePhoto:
 
     path: Path
     embedding: FloatArray  # (D,) float32 unit vector of face and mirrored face
-    weight: float  # of its quality, 0..1
-    key: str = ""  # sha256 of the file; two photos with one key are one
+    weight: float  # quality, 0..1
+    key: str = ""  # sha256 of the file
     fingerprint: bytes = b""  # of the aligned face, as in `PhotoAssessment`
 
 
@@ -38,7 +38,7 @@ Group = dict[str, list[UsablePhoto]]  # photos by person id
 
 @dataclass(slots=True)
 class Rejections:
-    """Rejected photos and people, and notes on people who are enrolled nevertheless; in order of discovery."""
+    """Rejected photos and people, and notes on people who are enrolled; in order of discovery."""
 
     photos: dict[Path, str] = field(default_factory=dict)  # reason by photo
     people: dict[str, str] = field(default_factory=dict)  # reason by id
@@ -51,7 +51,7 @@ class Rejections:
 
 
 def check_consistency(people: Mapping[str, Sequence[UsablePhoto]], same_sq: float, rejections: Rejections) -> Group:
-    """The people who can be enrolled, with their photos; `rejections` receives the reasons of everything left out.
+    """Return the people who can be enrolled, with their photos; add the reasons for all others to `rejections`.
 
     Two photos at a squared distance above `same_sq` show different people.
     """
@@ -65,8 +65,8 @@ def check_consistency(people: Mapping[str, Sequence[UsablePhoto]], same_sq: floa
 
 def centroid(photos: Sequence[UsablePhoto]) -> FloatArray:
     """The unweighted mean of a person's photos, (D,) float32 unit length."""
-    # Weights gain nothing, and favour a clear photo of somebody else. Medians and trimmed means gain nothing either
-    # once photos unlike the others are left out.
+    # Weights do not improve it, and favour a clear photo of another person. Medians and trimmed means do not improve
+    # it either once photos unlike the others are left out.
     return normalize(np.sum([photo.embedding for photo in photos], axis=0))
 
 
@@ -132,12 +132,12 @@ def _drop_mislabelled(people: Group, limit_sq: float, rejections: Rejections) ->
 
 
 def _drop_same_person(people: Group, limit_sq: float, rejections: Rejections) -> Group:
-    """Leave out a person who is clearly one before them under another id."""
+    """Leave out a person who is clearly the same as an earlier one under another id."""
     everybody = np.stack([centroid(photos) for photos in people.values()])
     ids = list(people)
     kept_rows: list[int] = []
     for row, before_sq in enumerate(_nearest_before_sq(everybody)):
-        if before_sq >= TWIN_SHARE * limit_sq:  # of nobody before, so of nobody kept before
+        if before_sq >= TWIN_SHARE * limit_sq:  # far from all earlier people, so also from the kept ones
             kept_rows.append(row)
             continue
         likeness = everybody[kept_rows] @ everybody[row]
@@ -156,7 +156,7 @@ def _drop_same_person(people: Group, limit_sq: float, rejections: Rejections) ->
 
 
 def flag_similar_people(people: Group, limit_sq: float, rejections: Rejections) -> None:
-    """Note people who stay enrolled, but within `limit_sq` of each other, so that both get a stricter threshold."""
+    """Note enrolled people within `limit_sq` of each other: both get a stricter threshold."""
     if len(people) < 2:
         return
     centroids = np.stack([centroid(photos) for photos in people.values()])
@@ -174,7 +174,7 @@ def _others(photos: Sequence[UsablePhoto], photo: UsablePhoto) -> list[UsablePho
 def _nearest_others(
     everybody: FloatArray, vectors: FloatArray, own_rows: NDArray[np.intp]
 ) -> Iterator[tuple[int, float]]:
-    """For each of (M, D) unit vectors: row and squared distance of the nearest of (N, D) others, its own row aside."""
+    """For each of (M, D) unit vectors: row and squared distance of the nearest of (N, D) others, except its own row."""
     for start, stop in _blocks(len(vectors), len(everybody)):
         likeness = vectors[start:stop] @ everybody.T
         likeness[np.arange(stop - start), own_rows[start:stop]] = -1

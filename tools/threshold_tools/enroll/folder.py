@@ -1,10 +1,12 @@
-"""The people folder: one folder of photos per person, and in it, if need be, a `person.toml`.
+"""The people folder: one folder of photos per person, and optionally a `person.toml` in it.
 
-id = "anna"                 # what rules and machines use; the folder's name unless it says otherwise
-name = "Anna Schmidt"       # what people read; the id unless it says otherwise
-groups = ["staff", "lab"]   # for the access rules
-valid_from = 2026-01-01     # whole days, both included; absent: without limit
-valid_until = 2026-12-31
+    id = "anna"                 # id in rules and events; default: name of the folder
+    name = "Anna Schmidt"       # display name; default: the id
+    groups = ["staff", "lab"]   # groups in the access rules
+    valid_from = 2026-01-01     # first day; default: no limit
+    valid_until = 2026-12-31    # last day; default: no limit
+
+Every field is optional.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import os
 import re
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +23,22 @@ from typing import Annotated
 
 import msgspec
 
-from edge.core.errors import InputError
+from edge.core.errors import ConfigError, InputError
 from edge.core.files import atomic_write
+from edge.core.toml_config import convert, load_toml
 from threshold_tools.photos import SUFFIXES
 
 _UNREAD = frozenset({".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dng"})
 PROFILE_FILE = "person.toml"
 MAX_ID_LENGTH = 64  # characters
 _ID = re.compile(rf"[^\W_][\w.@+-]{{0,{MAX_ID_LENGTH - 1}}}")
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"  # no tabs and line breaks: galleries and tables are cut at them
-Text = Annotated[str, msgspec.Meta(pattern=_PLAIN, max_length=200)]
+_PLAIN = r"^[^\x00-\x1f\x7f]+$"  # no tabs and line breaks, which separate fields in galleries and tables
+_TEXT = "at most 200 characters, without tabs and line breaks"
+Text = Annotated[str, msgspec.Meta(pattern=_PLAIN, max_length=200, extra_json_schema={"description": _TEXT})]
 
 
 class PersonProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Content of `person.toml`; the fields are explained in the docstring of the module."""
+    """Content of `person.toml`; the docstring of the module describes the fields."""
 
     id: Text | None = None
     name: Text | None = None
@@ -46,7 +49,7 @@ class PersonProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 @dataclass(frozen=True, slots=True)
 class PersonFolder:
-    """One person of a people folder, enrolled or not, as `person.toml` and the folder's name say."""
+    """One person of a people folder, enrolled or not, from `person.toml` and the name of the folder."""
 
     id: str
     name: str
@@ -70,24 +73,24 @@ def read_people(folder: Path) -> list[PersonFolder]:
     for person in people:
         if person.id in taken:
             raise InputError(
-                f"{person.folder}: the id '{person.id}' belongs to {taken[person.id]}; give one of them another"
+                f"{person.folder}: the id '{person.id}' belongs to {taken[person.id]}; give one of them another id"
             )
         taken[person.id] = person.folder
     return [person for person in people if person.photos or (person.folder / PROFILE_FILE).is_file()]
 
 
 def empty_folders(folder: Path) -> list[Path]:
-    """Folders of people that hold no picture in any format; sorted."""
+    """Folders of people without a picture in any format; sorted."""
     return [each for each in _person_folders(folder) if not _pictures(each.rglob("*"), SUFFIXES | _UNREAD)]
 
 
 def loose_files(folder: Path) -> list[Path]:
-    """Photos beside the folders of people, which belong to nobody; sorted."""
+    """Photos outside the folders of people; sorted."""
     return _pictures(folder.iterdir(), SUFFIXES)
 
 
 def unreadable_files(folder: Path) -> list[Path]:
-    """Pictures in formats that are not read, as phones and cameras make them; sorted."""
+    """Pictures in unsupported formats of phones and cameras; sorted."""
     return _pictures(folder.rglob("*"), _UNREAD)
 
 
@@ -109,12 +112,12 @@ def find_person(folder: Path, person_id: str) -> PersonFolder:
     """The person with this id.
 
     Raises:
-        InputError: nobody has it, or the folder cannot be read.
+        InputError: no person has it, or the folder cannot be read.
     """
     for person in read_people(folder):
         if person.id == person_id:
             return person
-    raise InputError(f"{folder}: nobody has the id '{person_id}'; see  threshold enroll list {folder}")
+    raise InputError(f"{folder}: no person has the id '{person_id}'; list them with  threshold enroll list {folder}")
 
 
 def read_profile(folder: Path) -> PersonProfile:
@@ -124,33 +127,29 @@ def read_profile(folder: Path) -> PersonProfile:
         InputError: it cannot be read or is malformed.
     """
     path = folder / PROFILE_FILE
-    try:
-        profile = msgspec.convert(tomllib.loads(path.read_bytes().decode()), PersonProfile)
-    except FileNotFoundError:
+    if not path.exists():
         return PersonProfile()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}; known are {', '.join(PersonProfile.__struct_fields__)}") from error
-    except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, or thousands of digits
-        raise InputError(f"{path}: not valid TOML ({error})") from error
+    try:
+        profile = convert(load_toml(path), PersonProfile)
+    except ConfigError as error:
+        raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     if profile.valid_from and profile.valid_until and profile.valid_until < profile.valid_from:
         raise InputError(f"{path}: valid_until ({profile.valid_until}) is before valid_from ({profile.valid_from})")
     return profile
 
 
 def write_profile(folder: Path, profile: PersonProfile) -> None:
-    """Replace the profile in a person's folder durably; only what differs from the default is written."""
-    import tomli_w  # here, so that a gallery can be made with the packages of a door
+    """Replace the profile in a person's folder durably; fields with their default are left out."""
+    import tomli_w  # imported here: a gallery can be made with the packages of a door
 
     fields = {name: value for name, value in msgspec.structs.asdict(profile).items() if value}
     atomic_write(folder / PROFILE_FILE, tomli_w.dumps(fields).encode(), private=True)
 
 
-def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
-    """Store a photo (0600) in a person's folder under the wanted name, with a number added if that is taken."""
-    stem, suffix = os.path.splitext(wanted)
-    path, number = folder / wanted, 1
+def new_photo(folder: Path, name: str, content: bytes) -> Path:
+    """Store a photo (0600) in a person's folder under a name, with a number added if the name is taken."""
+    stem, suffix = os.path.splitext(name)
+    path, number = folder / name, 1
     while path.exists():
         number += 1
         path = folder / f"{stem}-{number}{suffix}"
@@ -159,16 +158,16 @@ def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
 
 
 def delete_folder(folder: Path) -> None:
-    """Delete a person's folder: renamed at once, then deleted from the disk.
+    """Delete a person's folder: it is renamed first, so that no part of it is used while it is deleted.
 
     Raises:
-        InputError: it is a link, whose target is not ours to delete.
+        InputError: it is a symbolic link; its target is not deleted.
     """
     if folder.is_symlink():
-        raise InputError(f"{folder}: a link to another folder; delete the link and the folder by hand")
-    grave = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
-    folder.rename(grave / folder.name)
-    shutil.rmtree(grave)
+        raise InputError(f"{folder}: a symbolic link to another folder; delete the link and the folder yourself")
+    trash = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
+    folder.rename(trash / folder.name)
+    shutil.rmtree(trash)
 
 
 def _read_person(folder: Path) -> PersonFolder:

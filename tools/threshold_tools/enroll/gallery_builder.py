@@ -16,18 +16,18 @@ from threshold_tools.reports.document import count
 from threshold_tools.thresholds import max_thresholds_sq
 
 _GALLERY_SUFFIX = ".safetensors"
-_EQUAL_SQ = 1e-6  # a cap computed again differs by rounding; only a lower one tightens a kept threshold
+_EQUAL_SQ = 1e-6  # rounding of a cap that is computed again; only a lower cap makes a kept threshold stricter
 
 
 def make_gallery(
     reviewed: FolderReview, out: Path, embedder_sha256: str, kept_sq: Mapping[str, float] | None = None
 ) -> str:
-    """Write the gallery of everybody who can be enrolled; returns a summary for the operator.
+    """Write the gallery of all people who can be enrolled; return a summary for the operator.
 
-    `kept_sq` are thresholds in use by person id, kept as `limits_sq` says; None or empty: set all of them.
+    `kept_sq` are thresholds in use by person id, kept as in `limits_sq`; None or empty: set all of them.
 
     Raises:
-        InputError: nobody can be enrolled.
+        InputError: no person can be enrolled.
     """
     if not reviewed.kept:
         raise InputError(f"{out}: not written, because no person could be enrolled; every photo was rejected")
@@ -65,14 +65,14 @@ def limits_sq(
 ) -> FloatArray:
     """The threshold of each person of a gallery, (N,) float32 squared distances; lower is stricter.
 
-    Thresholds in use are kept exactly: they may come from threshold calibrate, which knows more than the shipped table.
-    People without one get `newcomer_sq`. A look-alike in the gallery caps both, so a kept threshold can only tighten.
+    Thresholds in use are kept exactly: `threshold calibrate` may have measured them, which is better than the shipped
+    table. People without one get `newcomer_sq`. A look-alike caps both, so a kept threshold can only become stricter.
 
     Args:
         people: N ids.
         centroids: (N, D) float32 unit rows.
         base_sq: threshold by the shipped table for a gallery of N people.
-        kept_sq: thresholds in use by person id; None or empty: everybody gets `base_sq`.
+        kept_sq: thresholds in use by person id; None or empty: all people get `base_sq`.
     """
     caps = max_thresholds_sq(centroids)
     if not kept_sq:
@@ -85,15 +85,15 @@ def limits_sq(
 def newcomer_sq(base_sq: float, kept_sq: Mapping[str, float]) -> float:
     """The threshold of a person added to a gallery whose thresholds are kept; lower is stricter.
 
-    The median of the kept ones, and never laxer than the shipped table. Calibration gives everybody
-    min(base + offset, cap) with offsets around a median of 0, so the median is the calibrated base, or stricter where
-    look-alikes cap many. How near strangers come to the new person is not known before the next calibration.
+    It is the median of the kept ones, and never laxer than the shipped table. Calibration gives each person
+    min(base + offset, cap) with offsets around a median of 0, so the median is the calibrated base, or stricter if
+    look-alikes cap many. The next calibration measures how similar strangers look to the new person.
     """
     return min(base_sq, float(np.median(list(kept_sq.values()))))
 
 
 def need_gallery_name(path: Path) -> None:
-    """Reject writing a gallery under the suffix of another kind of file, such as .npz, which holds vectors.
+    """Reject a gallery name with the suffix of another kind of file, such as .npz, which is used for vectors.
 
     Raises:
         InputError: the name has another suffix; no suffix at all is accepted.

@@ -1,4 +1,4 @@
-"""Changes to a people folder: add photos or frames to a person, replace or remove them."""
+"""Changes of a people folder: add photos or frames to a person, replace or remove them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from threshold_tools.enroll.folder import (
 from threshold_tools.enroll.photo_quality import assess_photo, crop, rejection_reason
 from threshold_tools.photos import PhotoSampler
 
-_MARGIN = 0.6  # around a face cut from footage, in its longer sides: the detector needs to see a head
+_MARGIN = 0.6  # around a face cut from footage, in its longer side: the detector needs the whole head
 _EARLY_NS = 1_000_000  # a time given in milliseconds may be rounded up past its frame
 
 
@@ -56,7 +56,7 @@ def cut_frame(clip: Path, at_s: float, box: Box | None, reader: PhotoSampler) ->
 
     Raises:
         CameraError: the clip cannot be opened.
-        InputError: it ends before, the box lies outside, or the frame shows no face, or several and no box.
+        InputError: it ends earlier, the box is outside the frame, or the frame does not show exactly one face.
     """
     pixels = _frame(clip, at_s)
     where = f"{clip} at {at_s:g} s"
@@ -64,7 +64,7 @@ def cut_frame(clip: Path, at_s: float, box: Box | None, reader: PhotoSampler) ->
         box = _only_face(pixels, reader, where)
     height, width = pixels.shape[:2]
     if box.right <= 0 or box.bottom <= 0 or box.left >= width or box.top >= height:
-        raise InputError(f"{where}: --box lies outside the picture of {width}x{height} px")
+        raise InputError(f"{where}: --box is outside the picture of {width}x{height} px")
     cut = crop(pixels, box, _MARGIN)
     return Picture(f"{clip.stem}-{at_s:.3f}s.png", cv2.imencode(".png", cut)[1].tobytes(), cut)
 
@@ -78,9 +78,9 @@ def add(
     *,
     replace: bool,
 ) -> tuple[list[Path], list[str]]:
-    """Store usable pictures in the person's folder, created if missing; returns the photos stored, and the refusals.
+    """Store usable pictures in the person's folder, created if missing; return the stored photos and the refusals.
 
-    Empty fields of `changes` leave the profile as it was. `replace` deletes the photos that were there.
+    Empty fields of `changes` keep their value. `replace` deletes the photos that the folder contained before.
 
     Raises:
         InputError: no picture is usable (nothing is changed then), or the id cannot name a folder.
@@ -114,10 +114,10 @@ def add(
 
 
 def remove(folder: Path, person_id: str, names: Sequence[str]) -> list[Path]:
-    """Delete a person, or the photos of these names, and the cached assessments; returns the photos deleted.
+    """Delete a person, or the photos with these names, and their cached assessments; return the deleted photos.
 
     Raises:
-        InputError: nobody has this id, or no such photo.
+        InputError: no person has this id, or there is no such photo.
     """
     person = find_person(folder, person_id)
     by_name = {photo.relative_to(person.folder).as_posix(): photo for photo in person.photos}
@@ -145,7 +145,7 @@ def _frame(clip: Path, at_s: float) -> BgrImage:
             last_ns = frame.captured_ns
             if frame.captured_ns + _EARLY_NS >= at_s * 1e9:
                 return frame.pixels.copy()
-    raise InputError(f"{clip}: it ends at {last_ns / 1e9:.2f} s, before --at {at_s:g}")
+    raise InputError(f"{clip}: ends at {last_ns / 1e9:.2f} s, before --at {at_s:g}")
 
 
 def _only_face(pixels: BgrImage, reader: PhotoSampler, where: str) -> Box:
@@ -157,7 +157,7 @@ def _only_face(pixels: BgrImage, reader: PhotoSampler, where: str) -> Box:
             f"{face.box.left:.0f},{face.box.top:.0f},{face.box.width:.0f},{face.box.height:.0f}"
             for face in sample.faces
         )
-        raise InputError(f"{where}: several faces; say which with --box, one of  {boxes}")
+        raise InputError(f"{where}: several faces; choose one with --box, one of  {boxes}")
     return sample.main.box
 
 
@@ -169,5 +169,5 @@ def _home(folder: Path, person_id: str) -> tuple[Path, tuple[Path, ...]]:
     check_person_id(person_id)
     home = folder / person_id
     if home.exists() and read_profile(home).id not in (None, person_id):
-        raise InputError(f"{home}: this folder belongs to somebody else; their {PROFILE_FILE} says so")
+        raise InputError(f"{home}: this folder belongs to another person, by its {PROFILE_FILE}; use another id")
     return home, ()

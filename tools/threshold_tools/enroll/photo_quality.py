@@ -11,22 +11,23 @@ from edge.core.records import BgrImage, Box, Face, FloatArray
 from threshold_tools.photos import PhotoSample, PhotoSampler, normalize
 
 ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20, min_norm=0.7)
-RIVAL_SHARE = 0.35  # a second face with more than this share of the main one's area: whose photo is it?
-SAME_PICTURE_BITS = 30  # two fingerprints of 256 bits that differ in no more are of one picture: copies of development
-# photos, resized, cropped, stored again, differed in 0 to 31, different photos of one person in 47 or more
+RIVAL_SHARE = 0.35  # a second face with more than this share of the main one's area makes the photo ambiguous
+# Two fingerprints of 256 bits that differ in at most this many bits are of one picture. Resized, cropped and re-encoded
+# copies of development photos differed in 0 to 31 bits, different photos of one person in 47 or more.
+SAME_PICTURE_BITS = 30
 _THUMB_PX = 112
 _MARGIN = 0.35  # of the face's box, around it in the thumbnail
 
 
 class PhotoAssessment(msgspec.Struct, frozen=True):
-    """What enrolment knows of one photo; the record that the cache stores."""
+    """Result of the check of one photo; the record that the cache stores."""
 
-    rejection_reason: str  # in the operator's words, or ""
+    rejection_reason: str  # in words, or ""
     vector: bytes  # (D,) float32: the unit vector of face and mirrored face; empty if the photo is rejected
     weight: float  # quality, 0..1
     fingerprint: bytes  # of the aligned face, 32 bytes, nearly the same for copies of a picture; empty if rejected
-    thumbnail: bytes  # JPEG of the face, or of the whole photo where no face was found
-    quality_text: str  # the parts of its quality, for the contact sheet
+    thumbnail: bytes  # JPEG of the face, or of the whole photo if no face was found
+    quality_text: str  # measured quality in words, for the contact sheet
 
     @property
     def embedding(self) -> FloatArray:
@@ -50,14 +51,14 @@ def assess_photo(reader: PhotoSampler, pixels: BgrImage) -> PhotoAssessment:
     if reason or sample is None or sample.embedding is None or shown.mirrored is None:
         return PhotoAssessment(reason or "no face", b"", 0.0, b"", thumbnail, quality_text)
     vector = normalize(sample.embedding + shown.mirrored).astype("<f4").tobytes()
-    # The aligned crop is still in the embedder's input, mirrored; mirrored it serves as well.
+    # The input of the embedder still contains the aligned crop, mirrored; the fingerprint works on that as well.
     return PhotoAssessment(
         "", vector, sample.quality.weight, fingerprint(reader.vision.reader.embedder.pixels), thumbnail, quality_text
     )
 
 
 def rejection_reason(shown: PhotoSample) -> str:
-    """Why a photo is rejected, in the operator's words, or ""."""
+    """Reason why a photo is rejected, in words, or ""."""
     if shown.main is None or shown.sample is None:
         return "no face"
     rivals = [
@@ -82,7 +83,7 @@ def rejection_reason(shown: PhotoSample) -> str:
 
 
 def fingerprint(crop: BgrImage) -> bytes:
-    """256 bits: is each cell of a 16 x 16 grid brighter than its left neighbour? (the "difference hash")."""
+    """Difference hash, 256 bits: whether each cell of a 16 x 16 grid is brighter than its left neighbour."""
     grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
     cells = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
     return np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes()
@@ -94,7 +95,7 @@ def same_picture(a: bytes, b: bytes) -> bool:
 
 
 def _thumbnail(pixels: BgrImage, face: Face | None) -> bytes:
-    """A small JPEG of the face with a margin, as it stands in the photo, or of the whole photo."""
+    """A small JPEG of the face with a margin, or of the whole photo if there is no face."""
     if face is not None:
         pixels = crop(pixels, face.box, _MARGIN)
     scale = _THUMB_PX / max(pixels.shape[:2])
@@ -104,7 +105,7 @@ def _thumbnail(pixels: BgrImage, face: Face | None) -> bytes:
 
 
 def crop(pixels: BgrImage, box: Box, margin: float) -> BgrImage:
-    """The part of a picture in a box, and `margin` times its longer side around it, as far as there is picture."""
+    """The part of a picture in a box, with a margin of `margin` times its longer side, clipped to the picture."""
     wide = margin * max(box.width, box.height)
     height, width = pixels.shape[:2]
     left, right = max(round(box.left - wide), 0), min(round(box.right + wide), width)

@@ -1,4 +1,4 @@
-"""Writes groups and validity of a people folder into the access rules."""
+"""Writes groups and validity of the people folder into the access rules."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from threshold_tools.enroll.folder import PersonFolder
 
 
 def merged_policy(base: Path, people: Sequence[PersonFolder]) -> bytes:
-    """A policy.toml with everybody's groups and validity entered.
+    """Access rules with the groups and validity of all people.
 
     Args:
-        base: a policy with schedules, doors and, if need be, groups that have nobody yet.
-        people: entered with their groups and validity; a group that the policy does not know is added.
+        base: access rules with schedules, doors and optional groups.
+        people: people whose groups and validity are added; unknown groups are created.
 
     Raises:
-        ConfigError: the policy cannot be used, or disagrees with a person's profile.
+        ConfigError: the rules cannot be used, or contradict a person's profile.
     """
     tables: dict[str, Any] = load_toml(base)
     parse_policy(base)
@@ -36,7 +36,9 @@ def merged_policy(base: Path, people: Sequence[PersonFolder]) -> bytes:
         days = {"valid_from": person.valid_from, "valid_until": person.valid_until}
         period = {key: day for key, day in days.items() if day is not None}
         if period and validity.setdefault(person.id, period) != period:
-            raise ConfigError(f"{base}: people.{person.id} differs from {person.folder}; say it in one place only")
+            raise ConfigError(
+                f"{base}: people.{person.id} differs from {person.folder}; set the validity in one place only"
+            )
     text = (
         f"# Made by threshold enroll from {base.name} and the profiles of the people folder.\n\n{tomli_w.dumps(tables)}"
     )

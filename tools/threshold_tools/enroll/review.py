@@ -31,14 +31,14 @@ ONE_STRANGER_IN = 1000.0  # default target: at most one stranger in this many is
 class FolderReview:
     """Result of the review of a people folder."""
 
-    people: list[PersonFolder]  # everybody in it, in order of their folders
+    people: list[PersonFolder]  # all people, in the order of their folders
     kept: Group  # photos to enrol, by person id, in the same order
-    rejections: Rejections  # problems of the others
-    base_sq: float  # threshold of everybody without a look-alike, squared distance
+    rejections: Rejections  # reasons for the others
+    base_sq: float  # threshold of people without a look-alike, squared distance
     assessments: dict[Path, PhotoAssessment]  # of each photo that could be read
     embedded: int  # photos embedded now
     cached: int  # photos whose assessment was in the cache
-    cache_problem: str  # what is wrong with the cache, or ""
+    cache_problem: str  # problem of the cache, or ""
 
     def lines(self) -> Iterator[str]:
         """Every rejection and note as "photo or person: reason", person by person."""
@@ -66,7 +66,7 @@ class FolderReview:
 def review(
     folder: Path, reader: PhotoSampler, *, one_stranger_in: float = ONE_STRANGER_IN, use_cache: bool = True
 ) -> FolderReview:
-    """Assess every photo of a people folder that is not in the cache beside the photos, and compare all of them.
+    """Assess every photo of a people folder that is not in the cache, and compare all of them.
 
     Raises:
         InputError: no such folder, no photo in it, or a malformed person.toml.
@@ -105,7 +105,7 @@ def review(
 def _assess_all(
     paths: list[Path], reader: PhotoSampler, cache: PhotoCache, rejections: Rejections
 ) -> tuple[dict[Path, str], dict[Path, PhotoAssessment], int]:
-    """Key and assessment of every photo that can be read, and the number of photos embedded for it."""
+    """Key and assessment of every readable photo, and the number of photos that were not in the cache."""
     keys: dict[Path, str] = {}
     assessments: dict[Path, PhotoAssessment] = {}
     embedded = 0

@@ -1,4 +1,4 @@
-"""Contact sheet of a reviewed people folder: one HTML file with the face of every photo and what became of it."""
+"""Contact sheet of a reviewed people folder: one HTML file with the face and the result of every photo."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def contact_sheet(reviewed: FolderReview, title: str) -> str:
 
 
 def verdict(reviewed: FolderReview) -> ReportVerdict:
-    """How much is usable, who is not enrolled, and which photos to take again."""
+    """Summary of the review: usable photos, people who are not enrolled, and photos to retake."""
     photos = [photo for person in reviewed.people for photo in person.photos]
     usable = sum(len(kept) for kept in reviewed.kept.values())
     people = len(reviewed.people)

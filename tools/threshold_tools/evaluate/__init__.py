@@ -1,1 +1,1 @@
-"""Error rates of recognition, on people of one's own: the protocols, the report and its page."""
+"""Error rates of recognition on your own people: protocols, report and page."""

@@ -1,4 +1,4 @@
-"""Rates by group of people under the thresholds of everybody."""
+"""Error rates of groups of people under the thresholds of all people."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _HEAD = ["person", "group"]
 
 
 def read_group_file(path: Path) -> dict[str, str]:
-    """Group of each person, of a CSV file "person,group", with or without that line as its head.
+    """Group of each person, from a CSV file "person,group"; a first line with these names is skipped.
 
     Raises:
-        InputError: it is malformed, or puts somebody into two groups.
+        InputError: it is malformed, or lists a person in two groups.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -33,21 +33,21 @@ def read_group_file(path: Path) -> dict[str, str]:
         if number == 1 and [cell.lower() for cell in row] == _HEAD:
             continue
         if len(row) != _FIELDS or not all(row):
-            raise InputError(f'{path}, line {number}: "person,group" wanted, found "{",".join(row)}"')
+            raise InputError(f'{path}, line {number}: expected "person,group", found "{",".join(row)}"')
         if group_of.setdefault(row[0], row[1]) != row[1]:
             raise InputError(f"{path}, line {number}: {row[0]} is already in group {group_of[row[0]]}")
     return group_of
 
 
 def read_groups(path: Path, photos: LabelledEmbeddings) -> dict[str, list[str]]:
-    """Group to people, of a file as for `read_group_file`.
+    """People of each group, from a file as for `read_group_file`.
 
     Raises:
-        InputError: as there, or it names nobody of whom there are photos.
+        InputError: as there, or there is no photo of any person in it.
     """
     group_of, known = read_group_file(path), set(photos.names)
     if not group_of.keys() & known:
-        raise InputError(f"{path}: names none of the {len(known)} people; its names must be those of their folders")
+        raise InputError(f"{path}: contains none of the {len(known)} people; use the names of their folders")
     groups: dict[str, list[str]] = {}
     for person, group in sorted(group_of.items()):
         if person in known:
@@ -63,9 +63,15 @@ def measure_group(
     tried: OpenSetRun | None,
     fpir: float,
 ) -> GroupReport:
-    """A group under everybody's thresholds: pairs within the group, and searches by its people.
+    """Rates of a group under the thresholds of all people: pairs within the group, and searches by its people.
 
-    `thresholds_sq` is by FMR; the threshold of the searches, which are everybody's, keeps to `fpir`.
+    Args:
+        photos: all photos.
+        name: name of the group.
+        people: names of its people.
+        thresholds_sq: threshold of all people by FMR.
+        tried: open-set searches of all people, or None.
+        fpir: FPIR of the threshold of the searches.
     """
     numbers = np.flatnonzero(np.isin(photos.names, people))
     mine = np.isin(photos.people, numbers)

@@ -1,16 +1,17 @@
-"""Measure recognition on people of your own, in the terms that standards use.
+"""Measure error rates of recognition on your own people, in the terms of the standards.
 
-The input is a folder of people (DIR/<person>/*.jpg) or an .npz of threshold embed:
+The input is a folder with one folder of photos for each person, or an .npz file of threshold embed. Protocols:
 
-  verification  do two photos show one person? In ten folds, the threshold chosen on the other nine; and over all pairs:
-                TAR (1 - FNMR) at a given FMR, EER, DET
-  closed-set    everybody is enrolled: is the nearest person the right one? By the door's classifier, the nearest
-                centroid, and by others; and how many of them "unknown" would miss where it keeps strangers out
-  open-set      strangers search, too: FNIR, the share of searches by enrolled people that are rejected or named
-                wrongly, where FPIR, the share of strangers' searches that are accepted, keeps to a target
+    verification  Do two photos show one person? In ten folds, with the threshold chosen on the other nine, and over all
+                  pairs: TAR (1 - FNMR) at a given FMR, EER and DET.
+    closed-set    Every visitor is enrolled: is the nearest person the right one? Measured for the classifier of a door,
+                  the nearest centroid, and for others; also with a limit that rejects strangers.
+    open-set      Strangers search, too. FNIR is the share of searches by enrolled people that are rejected or named
+                  wrongly; FPIR is the share of strangers' searches that are accepted, and is kept to a target.
 
-Photos without a face are failures to acquire: every rate is given without them and, in brackets, with them as errors.
-Distances are squared Euclidean distances of unit vectors, 0 to 4: lower is nearer.
+The report begins with the recommended threshold. Photos without a face are failures to acquire: rates are given
+without them, and with them as errors. They cannot be false matches, so they never make a threshold laxer. Distances are
+squared Euclidean distances of unit vectors, 0 to 4: lower is nearer.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, SP
 from threshold_tools.evaluate.cross_validation import ten_fold
 from threshold_tools.evaluate.report import Acquisition, EvaluationReport
 from threshold_tools.evaluate.tables import document
+from threshold_tools.reports.document import count
 from threshold_tools.reports.terminal import show
 
 PROTOCOLS = ("verification", "closed-set", "open-set")
@@ -41,7 +43,7 @@ GROUP_IMAGES, GROUP_FPIR = 3, 1e-2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """The report, and what its page draws from."""
+    """The report, and the data of its plots."""
 
     report: EvaluationReport
     photos: LabelledEmbeddings
@@ -51,7 +53,7 @@ class Evaluation:
 def evaluate(
     source: Path,
     *,
-    wanted: Sequence[str] = PROTOCOLS,
+    protocols: Sequence[str] = PROTOCOLS,
     pairs_file: Path | None = None,
     groups_file: Path | None = None,
     seed: int = 0,
@@ -59,7 +61,7 @@ def evaluate(
     splits: int = SPLITS,
     times: bool = False,
 ) -> Evaluation:
-    """Run protocols on a folder of people or on stored embeddings; with one seed, all but times is reproducible.
+    """Run protocols on a folder of people or on stored embeddings; all results but times depend only on the seed.
 
     Raises:
         InputError: an input cannot be used.
@@ -68,28 +70,26 @@ def evaluate(
     groups = read_groups(groups_file, photos) if groups_file else {}
     notes: list[str] = []
     folds = swept = closed = None
-    if "verification" in wanted:
+    if "verification" in protocols:
         folds = ten_fold(photos, pairs_file, seed)
         if folds is None:
-            notes.append("no folds: they take 20 people, 10 of them with two photos, or a pairs file")
+            notes.append("no folds: needs 20 people, 10 of them with two photos, or a pairs file")
         swept = verification.sweep(photos)
         if swept is None:
-            notes.append("no pairs: they take two people with a face, one of them with two photos")
-    if "closed-set" in wanted:
+            notes.append("no pairs: needs two people with a face, one of them with two photos")
+    if "closed-set" in protocols:
         closed = closed_set(photos, seed, splits=splits, times=times)
         if closed is None:
-            notes.append(f"no closed set: it takes two people with {CLOSED_PHOTOS} photos")
+            notes.append(f"no closed set: needs two people with {CLOSED_PHOTOS} photos")
     tried: dict[int, open_set_identification.OpenSetRun] = {}
-    for images in open_set_identification.ENROLLED if "open-set" in wanted else ():
+    for images in open_set_identification.ENROLLED if "open-set" in protocols else ():
         if run := open_set_identification.open_set(photos, images, seed):
             tried[images] = run
         else:
-            notes.append(
-                f"no open set with {images} enrolled: it takes a person with {images + 1} photos, and strangers"
-            )
+            notes.append(f"no open set with {images} enrolled: needs a person with {images + 1} photos, and strangers")
     left = len(photos.names) - sum(len(people) for people in groups.values())
     if groups_file and left:
-        notes.append(f"{left:,} people are in no group")
+        notes.append(f"{count(left, 'person is', 'people are')} in no group")
     thresholds_sq = (
         {fmr: swept.threshold_sq(fmr) for fmr in GROUP_FMRS if swept.has_enough_samples(fmr)} if swept else {}
     )
@@ -119,35 +119,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and evaluate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "source", type=Path, metavar="DIR_or_X.npz", help="one folder of photos for each person, or embeddings"
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="folder with one folder of photos for each person, or .npz of embeddings",
     )
     parser.add_argument("--protocol", choices=(*PROTOCOLS, "all"), default="all", help="what to measure (default: all)")
-    parser.add_argument("--pairs", type=Path, metavar="P.txt", help="pairs in the format of LFW, instead of drawn ones")
-    parser.add_argument("--groups", type=Path, metavar="G.csv", help="person,group: the same rates for each group")
+    parser.add_argument("--pairs", type=Path, metavar="FILE", help="pairs in the format of LFW (default: drawn)")
+    parser.add_argument("--groups", type=Path, metavar="FILE", help="CSV file with person,group: rates of each group")
     parser.add_argument(
-        "--splits", type=int, default=SPLITS, metavar="N", help=f"of the closed set (default: {SPLITS})"
+        "--splits", type=int, default=SPLITS, metavar="N", help=f"splits of the closed set (default: {SPLITS})"
     )
     parser.add_argument("--times", action="store_true", help="measure how long each classifier of the closed set takes")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    parser.add_argument("--html", type=Path, metavar="OUT.html", help="write a page with plots, and the worst errors")
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="for --html: the photos of stored embeddings")
-    parser.add_argument("--out-vectors", type=Path, metavar="X.npz", help="store the embeddings of a folder")
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="write a page with plots and the worst errors")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photos of stored embeddings, for --html")
+    parser.add_argument("--out-vectors", type=Path, metavar="FILE", help="store the embeddings of the folder (.npz)")
     arguments = parser.parse_args(argv)
     if arguments.seed < 0 or arguments.splits < 1:
-        parser.error("--seed must not be negative, and --splits 1 or more")
-    wanted = PROTOCOLS if arguments.protocol == "all" else (arguments.protocol,)
-    if arguments.times and "closed-set" not in wanted:
-        parser.error("--times is for --protocol closed-set")
-    if arguments.pairs and "verification" not in wanted:
-        parser.error("--pairs is for --protocol verification")
+        parser.error("--seed must not be negative, and --splits must be at least 1")
+    protocols = PROTOCOLS if arguments.protocol == "all" else (arguments.protocol,)
+    if arguments.times and "closed-set" not in protocols:
+        parser.error("--times needs --protocol closed-set or all")
+    if arguments.pairs and "verification" not in protocols:
+        parser.error("--pairs needs --protocol verification or all")
     for path in filter(None, (arguments.html, arguments.out_vectors)):
         require_parent_dir(path)
     if arguments.photos is not None and not arguments.photos.is_dir():
         raise InputError(f"{arguments.photos}: no such folder")
     done = evaluate(
         arguments.source,
-        wanted=wanted,
+        protocols=protocols,
         pairs_file=arguments.pairs,
         groups_file=arguments.groups,
         seed=arguments.seed,

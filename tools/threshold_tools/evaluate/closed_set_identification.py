@@ -1,4 +1,4 @@
-"""Closed-set identification: every probe shows an enrolled person; and how many strangers are taken for one."""
+"""Closed-set identification: every probe shows an enrolled person; strangers measure false accepts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from threshold_tools.evaluate.report import ClassifierRates, ClosedSet, MeanWith
 from threshold_tools.reports.terminal import progress
 from threshold_tools.stats import RankedScores, Reals
 
-CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are its strangers
+CLOSED_PHOTOS = 10  # people with fewer photos are the strangers
 SPLITS = 20
 TEST_SHARE = 0.2
 FPIR = 0.01
@@ -23,7 +23,7 @@ FPIR = 0.01
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Split:
-    """Rows: to learn from, all with a face; probes with a face; strangers to set the limit on, and to measure it on."""
+    """Rows of enrolled photos and probes, all with a face, and of strangers that set the limit and measure it."""
 
     enrolled: NDArray[np.intp]
     probes: NDArray[np.intp]
@@ -33,10 +33,12 @@ class _Split:
 
 
 def closed_set(photos: LabelledEmbeddings, seed: int, *, splits: int = SPLITS, times: bool = False) -> ClosedSet | None:
-    """Split every person's photos at random, four parts enrolled, one part probes, and name probes and strangers.
+    """Enrol four fifths of every person's photos at random, and identify the other photos and strangers.
 
-    A photo without a face adds nothing where it is to be enrolled and is an error where it is a probe. None when
-    fewer than two people have ten photos.
+    A photo without a face is skipped if it is to be enrolled, and is an error if it is a probe.
+
+    Returns:
+        The rates, or None if fewer than two people have ten photos.
     """
     groups = [rows for rows in photos.rows_of if len(rows) >= CLOSED_PHOTOS]
     others = [rows[photos.found[rows]] for rows in photos.rows_of if len(rows) < CLOSED_PHOTOS]
@@ -90,7 +92,7 @@ def _split(
 
 
 def _try(photos: LabelledEmbeddings, spec: ClassifierSpec, split: _Split) -> tuple[Predictions, Reals]:
-    """The answers to the probes; and accuracy, the same with failures, FNIR, the same with failures, and FPIR."""
+    """Predictions for the probes; and (5,) accuracy, accuracy with failures, FNIR, FNIR with failures, FPIR."""
     classifier = spec.fit(photos.vectors[split.enrolled], photos.people[split.enrolled])
     answers = classifier.predict(photos.vectors[split.probes])
     own = photos.people[split.probes]
@@ -107,7 +109,7 @@ def _try(photos: LabelledEmbeddings, spec: ClassifierSpec, split: _Split) -> tup
 
 
 def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Predictions]]) -> list[Misidentification]:
-    """The photos named wrongly in any split, those most often so first."""
+    """The photos named wrongly in any split, most frequent first."""
     tried = Counter(row for split, _ in named for row in split.probes.tolist())
     wrong: dict[int, Counter[int]] = {}
     for split, answers in named:
@@ -128,7 +130,7 @@ def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Predictions]
 
 
 def _rates(spec: ClassifierSpec, rates: Reals, times: Sequence[float | None]) -> ClassifierRates:
-    """Of (S, 5) rates, nan where there are too few strangers."""
+    """Means of (S, 5) rates of the splits; nan means too few strangers."""
     means = [None if np.isnan(column).any() else MeanWithSpread.of(column) for column in rates.T[2:]]
     return ClassifierRates(
         name=spec.name,

@@ -1,4 +1,4 @@
-"""Verification in folds, as on Labeled Faces in the Wild: the threshold of a fold is the best one of the others.
+"""Verification in folds, as on Labeled Faces in the Wild: each fold uses the best threshold of the others.
 
 Huang et al. 2007, "Labeled Faces in the Wild", view 2: the mean accuracy of ten folds and its standard error,
 S / sqrt(10) with S the standard deviation between folds (n - 1).
@@ -38,7 +38,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accuracies:
-    """One number for each fold, (F,) float64."""
+    """One value for each fold, (F,) float64."""
 
     accuracy: Reals  # share of the compared pairs that were judged correctly
     with_failures: Reals  # as before, pairs with a photo without a face being errors
@@ -47,7 +47,7 @@ class Accuracies:
 
 
 def ten_fold(photos: LabelledEmbeddings, pairs_file: Path | None, seed: int) -> TenFoldResult | None:
-    """Verification in folds; None where no pairs are given and there are too few people to draw them."""
+    """Verification in folds; None if no pairs are given and there are too few people to draw them."""
     pairs = read_pairs(pairs_file, photos) if pairs_file else draw_pairs(photos, seed)
     if pairs is None:
         return None
@@ -71,7 +71,7 @@ def read_pairs(path: Path, photos: LabelledEmbeddings) -> Pairs:
     """A pairs file of LFW: "10 300", then in each fold 300 lines "name n m" and 300 lines "name n other m".
 
     Raises:
-        InputError: it is malformed, or names a photo that is not there.
+        InputError: it is malformed, or names a missing photo.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -81,12 +81,14 @@ def read_pairs(path: Path, photos: LabelledEmbeddings) -> Pairs:
         folds, each = (int(word) for word in lines[0].split())
     except (ValueError, IndexError) as error:
         raise InputError(
-            f'{path}, line 1: two numbers wanted, folds and pairs of each kind, such as "10 300"'
+            f'{path}, line 1: expected two numbers, folds and pairs of each kind, such as "10 300"'
         ) from error
-    wanted = 2 * folds * each
+    expected = 2 * folds * each
     body = [(number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
-    if folds < _NUMBERS or each < 1 or len(body) != wanted:
-        raise InputError(f"{path}: {folds} folds (2 or more) of 2 x {each} pairs make {wanted} lines, not {len(body)}")
+    if folds < _NUMBERS or each < 1 or len(body) != expected:
+        raise InputError(
+            f"{path}: {folds} folds (2 or more) of 2 x {each} pairs need {expected} lines, found {len(body)}"
+        )
     by_stem = {
         (pure.parts[0], pure.stem): row
         for row, pure in enumerate(PurePosixPath(each_path) for each_path in photos.paths)
@@ -98,7 +100,7 @@ def read_pairs(path: Path, photos: LabelledEmbeddings) -> Pairs:
         mated = place // each % 2 == 0
         if len(fields) != (_MATED if mated else _OTHERS):
             kind = "name n m" if mated else "name n other m"
-            raise InputError(f'{path}, line {number}: "{kind}" wanted here, found "{line.strip()}"')
+            raise InputError(f'{path}, line {number}: expected "{kind}", found "{line.strip()}"')
         name, one, *other, two = fields
         ends = []
         for who, which in ((name, one), (other[0] if other else name, two)):
@@ -109,14 +111,16 @@ def read_pairs(path: Path, photos: LabelledEmbeddings) -> Pairs:
         rows.append((ends[0], ends[1]))
         same.append(mated)
     ends_of = np.array(rows, np.intp)
-    return Pairs(ends_of[:, 0], ends_of[:, 1], np.array(same), np.arange(wanted, dtype=np.intp) // (2 * each))
+    return Pairs(ends_of[:, 0], ends_of[:, 1], np.array(same), np.arange(expected, dtype=np.intp) // (2 * each))
 
 
 def draw_pairs(photos: LabelledEmbeddings, seed: int) -> Pairs | None:
-    """Ten folds of different people; in each as many pairs of one person as of two, 300 at most.
+    """Draw pairs in ten folds of different people: in each as many pairs of one person as of two, at most 300.
 
-    A person is drawn first and then the photos, as for LFW, so that the much photographed do not prevail. None when
-    there are not two people for each fold, one of them with two photos.
+    A person is drawn first and then the photos, as for LFW, so that people with many photos do not dominate.
+
+    Returns:
+        The pairs, or None without two people for each fold, one of them with two photos.
     """
     rng = np.random.default_rng([seed, FOLDS])
     rows_of = photos.rows_of
@@ -147,7 +151,7 @@ def draw_pairs(photos: LabelledEmbeddings, seed: int) -> Pairs | None:
 
 
 def judge(photos: LabelledEmbeddings, pairs: Pairs) -> Accuracies:
-    """The accuracy on each fold, under the threshold that serves the other folds best."""
+    """The accuracy on each fold with the best threshold of the other folds."""
     likeness = np.einsum("ij,ij->i", photos.vectors[pairs.first], photos.vectors[pairs.second])
     distances = squared(likeness).astype(np.float64)
     compared = photos.found[pairs.first] & photos.found[pairs.second]
@@ -165,11 +169,11 @@ def judge(photos: LabelledEmbeddings, pairs: Pairs) -> Accuracies:
 
 
 def best_threshold(distances_sq: Reals, same: NDArray[np.bool_]) -> float:
-    """The threshold, midway between two distances, that judges most pairs correctly; the middle one of equals."""
+    """The threshold, midway between two distances, with the most correct pairs; the middle one if several are equal."""
     order = np.argsort(distances_sq, kind="stable")
     values = np.concatenate([[0.0], distances_sq[order], [4.0]])
     right = np.concatenate([[0], np.cumsum(np.where(same[order], 1, -1))])
-    # Between equal distances there is no threshold.
+    # There is no threshold between equal distances.
     possible = np.flatnonzero((values[1:] > values[:-1]) & (right == right[values[1:] > values[:-1]].max()))
     place = int(possible[len(possible) // 2])
     return float((values[place] + values[place + 1]) / 2)

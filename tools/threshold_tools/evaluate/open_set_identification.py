@@ -1,4 +1,4 @@
-"""Open-set identification: a gallery of some people, searched by them and by strangers."""
+"""Open-set identification: enrolled people and strangers search a gallery."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from threshold_tools.stats import RankedScores, Rate, Reals
 DRAWS = 5  # choices of the photos that are enrolled
 ENROLLED = (1, 3, 5, 10)
 TARGET_FPIRS = (1e-1, 1e-2, 1e-3)
-TRACK = 3  # samples fused
+TRACK = 3  # photos fused to one search
 _NEVER = math.inf
 
 
 @dataclass(frozen=True, eq=False)
 class SearchScores:
-    """Searches of a gallery, from one draw."""
+    """Searches of one gallery."""
 
-    # (M,) float64, lowest threshold at which the search succeeds: an enrolled person is recognised (infinite where
-    # another person is nearer or no face was found), or a stranger is accepted.
+    # (M,) float64, lowest threshold at which an enrolled person is recognised, or a stranger is accepted; infinite if
+    # another person is nearer than the enrolled person, or no face was found.
     critical_sq: Reals
-    usable: NDArray[np.bool_]  # (M,) whether there was a face
+    usable: NDArray[np.bool_]  # (M,) whether a face was found
     people: NDArray[np.intp]  # (M,) number of the person
 
     @cached_property
     def ranked(self) -> RankedScores:
-        """`critical_sq` in rising order."""
+        """`critical_sq` in ascending order."""
         return RankedScores(self.critical_sq)
 
     def threshold_sq(self, fpir: float) -> float:
-        """The largest threshold that accepts no more than this share of strangers' searches."""
+        """The largest threshold that accepts at most this share of strangers' searches."""
         return self.ranked.thresholds([fpir])[0]
 
     def missed(self, thresholds_sq: Sequence[float], weights: NDArray[np.int64] | None = None) -> Reals:
-        """(T, 2) share missed of enrolled people's searches: of those with a face, and of all; nan without any."""
+        """(T, 2) share of enrolled people's searches that fail: of those with a face, and of all; nan without any."""
         each = np.ones(len(self.people)) if weights is None else weights
         totals = np.array([each[self.usable].sum(), each.sum()], np.float64)
         opened = self.ranked.accepted(thresholds_sq, weights)
@@ -65,19 +65,21 @@ class EnrolmentDraw:
 class OpenSetRun:
     """An open-set experiment."""
 
-    images: int  # enrolled of each person
+    images: int  # photos enrolled of each person
     enrolled: NDArray[np.intp]  # (E,) numbers of people
     strangers: NDArray[np.intp]  # (S,) numbers of people
-    failed: int  # how many of those to be enrolled have no photo with a face
+    failed: int  # people to be enrolled who have no photo with a face
     draws: list[EnrolmentDraw]  # the searches of each draw
 
 
 def open_set(photos: LabelledEmbeddings, images: int, seed: int) -> OpenSetRun | None:
-    """Enrol `images` photos of everybody who has more; the others are strangers.
+    """Enrol `images` photos of all people who have more; the others are strangers.
 
-    At least half of all people are strangers: where those with few photos are fewer, others are drawn to be. A photo
-    without a face cannot be enrolled, so the next one is; every one left is a failed search, also where a person has
-    no photo with a face. None when there is nobody to enrol, or no stranger.
+    At least half of all people are strangers: if too few people have few photos, others are drawn. A photo without a
+    face is not enrolled, and the next one is used; every other photo without a face is a failed search.
+
+    Returns:
+        The searches, or None without a person to enrol or a stranger.
     """
     usable = np.array([int(photos.found[rows].sum()) for rows in photos.rows_of])
     many = np.array([len(rows) > images for rows in photos.rows_of])
@@ -124,10 +126,10 @@ def has_enough_samples(tried: OpenSetRun, fpir: float, *, tracks: bool) -> bool:
 
 
 def fnir_curve(tried: OpenSetRun, fpirs: Sequence[float], seed: int, *, tracks: bool) -> list[FnirAtFpir]:
-    """FNIR where the threshold accepts no more than a share `fpir` of strangers' searches, for several of those.
+    """FNIR at the threshold that accepts at most each share in `fpirs` of strangers' searches.
 
-    The interval is of a bootstrap over people, enrolled and strangers both, the threshold found again each time; where
-    few were missed, Clopper-Pearson over the enrolled people if it is wider.
+    The interval is a bootstrap over enrolled people and strangers, with a new threshold each time. If few searches
+    fail, Clopper-Pearson over the enrolled people is used if it is wider.
     """
     rng = np.random.default_rng([seed, tried.images])
     votes_own = stats.draw_votes(rng, len(tried.enrolled))
@@ -162,7 +164,7 @@ def fnir_curve(tried: OpenSetRun, fpirs: Sequence[float], seed: int, *, tracks: 
 
 
 def _rate(value: float, resampled: Reals, people: int, errors: float) -> Rate:
-    """A rate with its interval over (R, draws) resamples; a resample may hold nobody who was tried: nan."""
+    """A rate with its interval over (R, draws) resamples; nan marks a resample without any search."""
     if math.isnan(value):
         return Rate(value, value, value)
     means = np.nanmean(resampled[~np.isnan(resampled).all(axis=1)], axis=1)
@@ -188,7 +190,7 @@ def _draw(
     for person in strangers:
         rows = rng.permutation(photos.rows_of[person][photos.found[photos.rows_of[person]]])
         stranger_singles += [rows[place : place + 1] for place in range(len(rows))]
-        # A stranger with too few photos gives what there is: that errs on the safe side.
+        # A stranger with too few photos makes a shorter track, which is accepted more often: a cautious estimate.
         ends = range(0, max(len(rows) - TRACK + 1, min(len(rows), 1)), TRACK)
         stranger_tracks += [rows[place : place + TRACK] for place in ends]
     rows = np.concatenate(kept)
@@ -213,11 +215,11 @@ def _search(
             fused_templates(photos, [rows for rows, good in zip(groups, usable, strict=True) if good])
         )
         right = answers.people == people[usable] if enrolled else np.ones(len(answers.people), bool)
-        # Compared as float32, like the daemon's, so that a threshold just below a distance stays below it.
+        # Compared as float32, as in the daemon, so that a threshold just below a distance stays below it.
         critical[usable] = np.where(right, answers.scores.astype(np.float32), _NEVER)
     return SearchScores(critical, usable, people)
 
 
 def fused_templates(photos: LabelledEmbeddings, groups: list[NDArray[np.intp]]) -> FloatArray:
-    """(G, D) unit rows: the direction of the mean of each group's vectors; photos without a face add nothing."""
+    """(G, D) unit rows: direction of the mean vector of each group; photos without a face are ignored."""
     return unit_means(photos.vectors[np.concatenate(groups)], np.array([len(rows) for rows in groups]))

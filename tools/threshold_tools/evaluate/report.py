@@ -44,14 +44,14 @@ class VerificationResult(msgspec.Struct, frozen=True):
 
 
 class MeanWithSpread(msgspec.Struct, frozen=True):
-    """Of folds or splits: `spread` is their standard deviation (n - 1)."""
+    """Mean of folds or splits; `spread` is their standard deviation (n - 1)."""
 
     mean: float
     spread: float
 
     @classmethod
     def of(cls, values: Reals) -> MeanWithSpread:
-        """Of (N,) values."""
+        """Mean and spread of (N,) values."""
         return cls(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
 
 
@@ -70,10 +70,11 @@ class TenFoldResult(msgspec.Struct, frozen=True):
 
 
 class ClassifierRates(msgspec.Struct, frozen=True):
-    """Rates of one classifier; None without enough strangers, and without times.
+    """Rates of one classifier; None without enough strangers, or without times.
 
-    `accuracy` is of probes of enrolled people; `fnir` is the share of them answered by "unknown" or wrongly, the
-    limit of "unknown" being set on half of the strangers, and `fpir` the share of the other half that gets a name.
+    `accuracy` is the share of enrolled people's probes that get the right name, and `fnir` the share that is unknown or
+    misnamed. The limit of unknown is set on half of the strangers; `fpir` is the share of the other half that gets a
+    name.
     """
 
     name: str
@@ -89,7 +90,7 @@ class ClassifierRates(msgspec.Struct, frozen=True):
 
 
 class Misidentification(msgspec.Struct, frozen=True):
-    """A photo taken for `named` by the nearest centroid in `wrong` of `tried` splits, and the nearest of theirs."""
+    """A photo that is named `named` in `wrong` of `tried` splits, with the nearest photo of that person."""
 
     path: str
     named: str
@@ -115,14 +116,14 @@ class ClosedSet(msgspec.Struct, frozen=True):
 
 
 class FnirAtFpir(msgspec.Struct, frozen=True):
-    """FNIR at one target FPIR; targets that the strangers do not support are left out."""
+    """FNIR at one target FPIR. The strangers must support the target."""
 
     fpir: float  # the target
     threshold_sq: float  # mean over the draws; lower is stricter
-    false_positives: float  # strangers' searches accepted, mean over the draws
+    false_positives: float  # accepted searches of strangers, mean over the draws
     fnir: Rate  # of the searches with a face
-    fnir_with_failures: Rate  # searches without a face being misses
-    fnir_per_person: float  # every enrolled person having one vote
+    fnir_with_failures: Rate  # searches without a face count as misses
+    fnir_per_person: float  # every enrolled person has the same weight
 
 
 class OpenSet(msgspec.Struct, frozen=True):
@@ -146,7 +147,7 @@ class OpenSet(msgspec.Struct, frozen=True):
 
 
 class GroupRates(msgspec.Struct, frozen=True):
-    """A group under the threshold that gives everybody this FMR; None where it has no such pair."""
+    """A group under the threshold that gives all people this FMR; None without such a pair."""
 
     overall_fmr: float
     threshold_sq: float
@@ -155,7 +156,7 @@ class GroupRates(msgspec.Struct, frozen=True):
 
 
 class GroupReport(msgspec.Struct, frozen=True):
-    """One group; FNIR and FPIR with three photos enrolled, where everybody's FPIR is 1 %."""
+    """One group; FNIR and FPIR with three photos enrolled, at FPIR 1 % of all people."""
 
     name: str
     people: int
@@ -170,7 +171,7 @@ class GroupReport(msgspec.Struct, frozen=True):
 
 
 class EvaluationReport(msgspec.Struct, frozen=True):
-    """The whole report; None where a protocol was not asked for, or lacks the people."""
+    """The whole report; None if a protocol was not requested, or there are too few people."""
 
     source: str
     embedder_sha256: str
@@ -185,5 +186,5 @@ class EvaluationReport(msgspec.Struct, frozen=True):
 
 
 def ratio(part: int, whole: int) -> float | None:
-    """A share, or None of nothing."""
+    """A share, or None if `whole` is 0."""
     return part / whole if whole else None

@@ -1,8 +1,8 @@
-"""Every pair of photos: FMR, FNMR, TAR and EER, exact.
+"""Exact FMR, FNMR, TAR and EER over every pair of photos.
 
-A threshold at a target FMR is the largest that keeps to it. Each block of rows is sorted and counted against the
-genuine distances; of the impostor distances only the smallest hundredth is kept, which the thresholds need. For N
-photos that is N²/200 float32: 200 MB for 100,000 photos, 20 GB for a million. All genuine distances are kept, too.
+The threshold of a target FMR is the largest that does not exceed it. Each block of rows is sorted and counted against
+the genuine distances. Only the smallest hundredth of the impostor distances is kept, which the thresholds need: for N
+photos N²/200 float32, 200 MB for 100,000 photos and 20 GB for a million. All genuine distances are kept.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from threshold_tools.stats import Reals
 TARGET_FMRS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 BINS = np.linspace(0, 4, 401)
 WORST = 12
-_WORST_KEPT = 500  # pairs kept, of which the worst of each two people are shown
+_WORST_KEPT = 500  # pairs kept; the worst pair of any two people is shown
 BLOCK = 512
 _DET_POINTS = 400
-NO_PAIR = 5.0  # farther than any two vectors
+NO_PAIR = 5.0  # larger than any distance of unit vectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,20 +34,20 @@ class Sweep:
 
     genuine_sq: FloatArray  # (G,) float32, of pairs of one person, sorted
     impostor_count: int  # pairs of two people
-    impostors_within: NDArray[np.int64]  # (G,) how many of those are at or below each genuine distance
-    nearest_sq: FloatArray  # the smallest impostor distances, sorted: as many as the laxest target needs, and one
+    impostors_within: NDArray[np.int64]  # (G,) number of those at or below each genuine distance
+    nearest_sq: FloatArray  # smallest impostor distances, sorted: one more than the laxest target needs
     genuine_bins: NDArray[np.int64]  # pairs in each of `BINS`
     impostor_bins: NDArray[np.int64]  # pairs in each of `BINS`
-    false_matches: list[tuple[float, int, int]]  # (distance_sq, row, row): the nearest pairs, one for any two people
-    false_non_matches: list[tuple[float, int, int]]  # likewise the farthest pairs of one person, one for each person
-    mated: int  # pairs of one person, those with a photo without a face included
+    false_matches: list[tuple[float, int, int]]  # (distance_sq, row, row): nearest pairs, one for any two people
+    false_non_matches: list[tuple[float, int, int]]  # farthest pairs of one person, one for each person
+    mated: int  # pairs of one person, including photos without a face
 
     def has_enough_samples(self, fmr: float) -> bool:
-        """Whether at least one false match is expected among so many pairs."""
+        """Whether at least one false match is expected in all impostor pairs."""
         return stats.has_enough_samples(fmr, self.impostor_count)
 
     def threshold_sq(self, fmr: float) -> float:
-        """The largest threshold with no more than this share of impostor pairs at or below it."""
+        """The largest threshold with at most this share of impostor pairs at or below it."""
         return stats.largest_threshold(self.nearest_sq, stats.allowed_errors(fmr, self.impostor_count))
 
     def accepted(self, threshold_sq: float) -> int:
@@ -69,7 +69,7 @@ class Sweep:
         return self.impostors_within / self.impostor_count, 1 - last / total
 
     def eer(self, *, failures: bool = False) -> float:
-        """Where FMR and FNMR cross."""
+        """Rate at which FMR and FNMR are equal."""
         return stats.equal_error_rate(*self.det(failures=failures))
 
     def result(self) -> VerificationResult:
@@ -108,7 +108,7 @@ def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int
 
     Args:
         photos: all photos.
-        laxest: largest FMR that thresholds are asked for.
+        laxest: largest FMR of the thresholds needed.
         block: rows compared with all others at a time; the result does not depend on it.
     """
     rows = np.flatnonzero(photos.found)
@@ -148,7 +148,7 @@ def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int
 
 
 def counts_at(photos: LabelledEmbeddings, thresholds_sq: Sequence[float]) -> tuple[list[int], int, list[int], int]:
-    """Pairs at or below each threshold: genuine ones, of how many, impostors, of how many; faces found only."""
+    """Genuine pairs at or below each threshold, all genuine pairs, and the same of impostors; faces found only."""
     rows = np.flatnonzero(photos.found)
     genuine_sq, _ = _genuine(photos)
     false, total = np.zeros(len(thresholds_sq), np.int64), 0
@@ -165,9 +165,9 @@ def squared(likeness: FloatArray) -> FloatArray:
 
 
 def impostor_blocks(vectors: FloatArray, people: NDArray[np.intp], block: int) -> Iterator[tuple[int, FloatArray]]:
-    """Distances of a block of rows, from row `start` on, to all rows from `start` on, NO_PAIR where there is no pair.
+    """Yield `start` and the distances of a block of rows from `start` to all rows from `start`.
 
-    It holds every pair of two people once.
+    Every pair of two people occurs once; all other places contain NO_PAIR.
     """
     for start in range(0, len(vectors), block):
         some = vectors[start : start + block]
@@ -208,7 +208,7 @@ def _nearest_pairs(
 
 
 def _one_of_each_two(pairs: list[tuple[float, int, int]], people: NDArray[np.intp]) -> list[tuple[float, int, int]]:
-    """The nearest of some sorted pairs for any two people, for as many as are shown."""
+    """The nearest pair of any two people, from sorted pairs; at most WORST."""
     seen: dict[frozenset[int], tuple[float, int, int]] = {}
     for pair in pairs:
         seen.setdefault(frozenset(people[[pair[1], pair[2]]].tolist()), pair)

@@ -1,12 +1,14 @@
-"""Explain why a face is or is not recognised as a person: for operators who have to answer for a door.
+"""Explain why a face is or is not recognised.
 
-A.jpg is the visitor. It is compared with B: another photo, as if that were the only one enrolled, or a person of a
-gallery by id; without B, with the nearest person of the gallery. The text, the JSON and the page say how good the view
-is and which gate it misses, how far it is from B and where the threshold lies, who is nearest, which parts of the face
-drive the distance, and what a door would decide: all by the stages and the rules that run there.
+PHOTO shows the visitor. It is compared with OTHER: a second photo, as if that were the only one enrolled, or a person
+of the gallery by id. Without OTHER, it is compared with the nearest person of the gallery.
+
+The report shows the result, the quality of the view and the limit that it misses, the distance and the threshold, the
+nearest people, the parts of the face that determine the distance, and the decision of a door. Models and rules are
+those of a door.
 
 Distances are squared Euclidean distances of unit vectors, 0 to 4: lower is nearer, and a lower threshold is stricter.
-Nothing is sent anywhere, and nothing is stored except the page that --out asks for, which holds the photos.
+Nothing is sent to other computers, and only the page of --out is stored, which contains the photos.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ from threshold_tools.thresholds import fmr_at
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explained:
-    """The explanation, and the photos that its page shows."""
+    """The explanation, and the photos of its page."""
 
     found: Explanation
     a: ExplainedPhoto
@@ -66,10 +68,10 @@ def explain(
     Args:
         photo: the visitor.
         other: a photo, a person's id, or None: the nearest person.
-        gallery: gallery of the door; None: the other photo alone.
+        gallery: gallery of the door; None: only the other photo is enrolled.
         config: door configuration; None: all defaults.
         wall_ns: time of the visit, nanoseconds since 1970 UTC; None: the clock is not set.
-        occlusion: also measure which parts of the faces drive the distance, which takes nearly all of the time.
+        occlusion: also measure which parts of the faces determine the distance, which takes most of the time.
 
     Raises:
         InputError: a photo, the gallery, the person or a rule cannot be used.
@@ -87,7 +89,7 @@ def explain(
     assert door is not None
     nearest = nearest_people(door, a)
     if not nearest:
-        raise InputError(f"{gallery}: nobody is enrolled; there is nobody to compare the photo with")
+        raise InputError(f"{gallery}: the gallery is empty; enrol people first")
     if alone is not None:
         target, vector = distance_to(alone, a, 0), alone.gallery.centroids[0]
     else:
@@ -114,13 +116,13 @@ def _photo(other: str | None, gallery: Path | None) -> Path | None:
     """The other photo, or None when a person of the gallery is meant."""
     if other is None:
         if gallery is None:
-            raise InputError("compare the photo with what? Give a second photo, or --gallery")
+            raise InputError("name a second photo, or a gallery with --gallery, to compare the photo with")
         return None
     path = Path(other)
     if path.exists() or path.suffix.lower() in SUFFIXES:
         return path
     if gallery is None:
-        raise InputError(f"{other}: no such photo; for a person of a gallery, name it with --gallery")
+        raise InputError(f"{other}: no such photo; to compare with a person, name the gallery with --gallery")
     return None
 
 
@@ -133,21 +135,24 @@ def _with_occlusion(analyzer: PhotoAnalyzer, photo: ExplainedPhoto, target: Floa
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and explain."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photo", type=Path, metavar="A.jpg", help="the visitor")
-    parser.add_argument("other", nargs="?", metavar="B.jpg|PERSON", help="a photo, or a person's id in the gallery")
-    parser.add_argument("--gallery", type=Path, metavar="G", help="gallery made by threshold enroll")
-    parser.add_argument("--config", type=Path, metavar="door.toml", help="the door's gates, thresholds and rules")
-    parser.add_argument("--policy", type=Path, metavar="P.toml", help="access rules, instead of those of --config")
-    parser.add_argument("--door", metavar="NAME", help="for --policy: which door (default: as --config says)")
+    parser.add_argument("photo", type=Path, metavar="PHOTO", help="photo of the visitor")
+    parser.add_argument("other", nargs="?", metavar="OTHER", help="second photo, or id of a person in the gallery")
+    parser.add_argument("--gallery", type=Path, metavar="FILE", help="gallery made by threshold enroll")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="door.toml with limits, thresholds and rules")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="access rules (default: those of --config)")
+    parser.add_argument("--door", metavar="NAME", help="door in the access rules (default: that of --config)")
     parser.add_argument(
-        "--at", type=parse_time_ns, metavar="TIME", help="when, for rules with times, such as 2026-03-29T01:30+01:00"
+        "--at",
+        type=parse_time_ns,
+        metavar="TIME",
+        help="time of the visit, for rules with times, such as 2026-03-29T01:30+01:00",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.add_argument("--out", type=Path, metavar="PAGE.html", help="write a page with pictures; it holds the photos")
+    parser.add_argument("--out", type=Path, metavar="PAGE", help="write a page, which contains the photos")
     arguments = parser.parse_intermixed_args(argv)
     for option in ("policy", "door", "at"):
         if getattr(arguments, option) is not None and arguments.gallery is None:
-            parser.error(f"--{option} is for --gallery: rules are about people enrolled")
+            parser.error(f"--{option} needs --gallery, because rules are about enrolled people")
     if arguments.out is not None:
         require_parent_dir(arguments.out)
     config = _config(arguments.config, arguments.policy, arguments.door)

@@ -1,7 +1,7 @@
-"""Which parts of a face drive the distance: cover one and measure again.
+"""Measures which parts of a face determine the distance, by covering them.
 
 Occlusion sensitivity (Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2): a
-grey patch slides over the aligned face, and the distance to the other vector is measured for each place of it.
+grey patch covers one part of the aligned face after another, and the distance to the other vector is measured.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from edge.core.records import BgrImage, FloatArray
 from edge.vision.embedder import Embedder
 from threshold_tools.explain.report import OcclusionMap
 
-CELLS = 12  # places of the patch along a side
-PATCH_PX = 24  # side of the patch: about an eye
+CELLS = 12  # positions of the patch along a side
+PATCH_PX = 24  # side of the patch, about the width of an eye
 _GREY = 128  # the middle of the embedder's input range
 _FIVE = ("right eye", "left eye", "nose", "mouth", "mouth")  # in the order of the template
 
@@ -24,13 +24,13 @@ _FIVE = ("right eye", "left eye", "nose", "mouth", "mouth")  # in the order of t
 def occlusion_map(
     embedder: Embedder, crop: BgrImage, target: FloatArray, template_px: Sequence[tuple[float, float]]
 ) -> OcclusionMap:
-    """Slide a grey patch over a face.
+    """Measure the distance for each position of a grey patch on a face.
 
     Args:
-        embedder: its input picture is overwritten.
+        embedder: embedder; its input picture is overwritten.
         crop: (H, W, 3) uint8 BGR, aligned to the embedder's template.
         target: (D,) float32 unit vector to measure the distance to.
-        template_px: where the five points lie in the crop.
+        template_px: positions of the five points in the crop.
     """
     height, width = crop.shape[:2]
     grid = np.zeros((CELLS, CELLS))
@@ -58,7 +58,7 @@ def _span(centre: float, side_px: int) -> slice:
 
 
 def _regions(grid: np.ndarray, template_px: Sequence[tuple[float, float]], size: tuple[int, int]) -> dict[str, float]:
-    """The mean over the cells that lie nearest to each named place of the face, farthest from 0 first."""
+    """Mean over the cells nearest to each named place of the face, largest absolute value first."""
     places = _places(template_px, size)
     cells = itertools.product(_centres(size[1]), _centres(size[0]))
     names = [min(places, key=lambda place: (place[1] - x) ** 2 + (place[2] - y) ** 2)[0] for y, x in cells]
@@ -68,7 +68,7 @@ def _regions(grid: np.ndarray, template_px: Sequence[tuple[float, float]], size:
 
 
 def _places(template_px: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[tuple[str, float, float]]:
-    """Names and positions: the five points, and what lies between them and the border."""
+    """Names and positions of the five points, and of places between them and the border."""
     (right_x, eye_y), (left_x, _), (nose_x, nose_y), (_, mouth_y), _ = template_px
     width, height = size
     named = [(name, x, y) for name, (x, y) in zip(_FIVE, template_px, strict=True)]

@@ -28,7 +28,7 @@ _WHOLE_PX = 420  # longer side of the whole photo on the page
 _CLOSE_PX = 336  # longer side of the close-up
 _ALIGNED_SCALE = 3
 _MARGIN = 0.35
-_FLOOR = 0.02  # changes of the distance smaller than this are noise and stay pale
+_FLOOR = 0.02  # smaller changes of the distance are noise and stay pale
 
 
 def page(found: Explanation, a: ExplainedPhoto, b: ExplainedPhoto | None) -> str:
@@ -55,7 +55,7 @@ def page(found: Explanation, a: ExplainedPhoto, b: ExplainedPhoto | None) -> str
 def _photo(
     letter: str, role: str, shown: PhotoReport, photo: ExplainedPhoto
 ) -> tuple[str, str, PhotoReport, list[tuple[str, str]], list[str]]:
-    """What the template shows of a photo: letter, role, report, pictures with captions, lines about regions."""
+    """Parts of the page about a photo: letter, role, report, pictures with captions, and lines about regions."""
     faces = "one face" if shown.faces == 1 else f"{shown.faces} faces, the green one is used"
     pictures = [
         (_full_photo(photo), f"{shown.width_px}x{shown.height_px} px, {faces}"),
@@ -68,7 +68,7 @@ def _photo(
 
 
 def _full_photo(photo: ExplainedPhoto) -> BgrImage:
-    """The photo with a box around every face; the used one is green."""
+    """The photo with a box around every face; the box of the used face is green."""
     picture, scale = _scaled(photo.pixels, _WHOLE_PX)
     for face in photo.faces:
         used = face is photo.face
@@ -94,7 +94,7 @@ def _face_crop(photo: ExplainedPhoto) -> BgrImage:
 
 
 def _aligned(photo: ExplainedPhoto) -> BgrImage:
-    """The face as the embedder gets it, enlarged."""
+    """The input of the embedder, enlarged."""
     return _enlarged(photo.crop, cv2.INTER_CUBIC)
 
 
@@ -110,7 +110,7 @@ def _heatmap(photo: ExplainedPhoto, occlusion: OcclusionMap) -> BgrImage:
 
 
 def _scaled(pixels: BgrImage, side_px: int) -> tuple[BgrImage, float]:
-    """A copy whose longer side is `side_px`, and how much larger it is."""
+    """A copy whose longer side is `side_px`, and the scale."""
     scale = side_px / max(pixels.shape[:2])
     size = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

@@ -1,4 +1,4 @@
-"""A photo as a door sees it; a rejected face is measured all the same, so that the rejection can be explained."""
+"""Analyses one photo as a door does; a rejected face is measured, too, so that the rejection can be explained."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ class ExplainedPhoto:
 
     path: Path  # of the photo
     pixels: BgrImage  # (H, W, 3) uint8 BGR
-    faces: list[Face]  # all that were found
-    face: Face  # the one that is used
-    landmarks: Landmarks  # its mesh
+    faces: list[Face]  # all faces found
+    face: Face  # the face that is used
+    landmarks: Landmarks  # of that face
     crop: BgrImage  # (112, 112, 3) uint8 BGR, aligned
     embedding: FloatArray  # (D,) float32 unit vector, also of a face that a door rejects
-    enrolled: FloatArray  # (D,) float32 unit vector of the face and its mirror image, as enrolment keeps it
-    sample: Sample  # what a door would have: no embedding when it rejects the face
+    enrolled: FloatArray  # (D,) float32 unit vector of the face and its mirror image, as in a gallery
+    sample: Sample  # sample of a door: no embedding if the door rejects the face
     report: PhotoReport  # the same as data
 
 
 class PhotoAnalyzer:
-    """Runs a door's stages on photos, with the door's quality gates and once more without any gate."""
+    """Runs the stages of a door on photos, with the quality limits of the door and without limits."""
 
     def __init__(self, config: DoorConfig) -> None:
         """
@@ -61,14 +61,14 @@ class PhotoAnalyzer:
             ModelError: a model or the runtime is missing or damaged.
         """
         self.config = config
-        self.sampler = PhotoSampler(ANY_QUALITY, config.models)  # without gates
+        self.sampler = PhotoSampler(ANY_QUALITY, config.models)  # without limits
         finding, meshing, embedding = self.sampler.vision.models
         embedder = self.sampler.vision.reader.embedder
         self.template_px = embedding.contract.template_px  # where alignment puts the five points
         aligner = Aligner(self.template_px, into=embedder.pixels)
         strict = FaceSampler(mesh=FaceMesh(meshing), aligner=aligner, embedder=embedder, config=config.quality)
         search = Detector(finding, config.detector)
-        # With the door's gates, on the same models
+        # with the limits of the door, on the same models
         self.at_door = VisionStages(
             CascadeDetector(search, search, config.detector), strict, self.sampler.vision.models
         )
@@ -119,7 +119,7 @@ class PhotoAnalyzer:
         )
 
     def _sample(self, pixels: BgrImage, face: Face) -> Sample:
-        """The sample that a door would take; what its detector is not sure of is no face to it."""
+        """The sample that a door would take; a face below the detector's minimum score is rejected as no face."""
         sample = self.at_door.reader.sample(Frame(pixels, 0, 0), face)
         if face.score >= self.config.detector.min_score:
             return sample
@@ -129,7 +129,7 @@ class PhotoAnalyzer:
 def quality_parts(
     score: float, presence: float, quality: Quality, gates: QualityConfig, detector: DetectorConfig
 ) -> list[QualityPart]:
-    """Every part of a quality with its gate: `min_<part>`, `max_<part>` and `full_weight_<part>` of the configuration.
+    """Every part of a quality with its limits: `min_<part>`, `max_<part>`, `full_weight_<part>` of the configuration.
 
     `score` is the detector's and `presence` the mesh's, both 0..1.
     """

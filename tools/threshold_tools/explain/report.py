@@ -43,37 +43,37 @@ class QualityPart(msgspec.Struct, frozen=True):
     """One part of a sample's quality."""
 
     name: str  # as in `edge.core.records.Quality`, or `score` (the detector's) and `presence` (the mesh's)
-    label: str  # the same for people
+    label: str  # name for people
     value: float  # with the unit of the name's suffix
-    gate: str  # limits of the door, such as "at least 18"; "" without any
-    ok: bool  # whether the value keeps to the gate
-    full: float | None  # value from which on the weight is full; None where it never costs weight
+    gate: str  # limits of the door, such as "at least 18"; "" if there is none
+    ok: bool  # whether the value is within the limits
+    full: float | None  # value from which the weight is full; None if it has no effect
 
 
 class OcclusionMap(msgspec.Struct, frozen=True):
-    """How the distance changes when a part of the aligned face is covered."""
+    """Change of the distance when a part of the aligned face is covered."""
 
-    # Rows of (distance with the patch there) - (distance without); above 0: what is there brings the two together;
-    # below 0: it keeps them apart.
+    # Rows of (distance with the patch) - (distance without). Above 0: this part is similar in both faces. Below 0: this
+    # part is different.
     grid: list[list[float]]
-    regions: dict[str, float]  # by part of the face, the mean over its cells, farthest from 0 first
+    regions: dict[str, float]  # mean over the cells of each part of the face, largest absolute value first
     patch_px: int  # side of the grey patch in the aligned face
 
 
 class PhotoReport(msgspec.Struct, frozen=True):
-    """What a photo shows a door."""
+    """The main face of a photo, and its quality at a door."""
 
     photo: str  # its path
     width_px: int  # of the photo
     height_px: int  # of the photo
-    faces: int  # how many faces it shows; the largest, most central one is used
+    faces: int  # number of faces; the largest, most central one is used
     box: tuple[float, float, float, float]  # left, top, right, bottom of that face, pixels of the photo
     # Right eye, left eye, nose tip, right and left mouth corner, pixels of the photo; the person's own right and left.
     five_px: list[tuple[float, float]]
     parts: list[QualityPart]  # of its quality
     weight: float  # of the sample as evidence, 0..1; 0 means rejected
-    refusal: str  # why a door rejects the sample, or ""
-    occlusion: OcclusionMap | None = None  # what in this face drives the distance, or None where it was not measured
+    refusal: str  # reason code if a door rejects the sample, or ""
+    occlusion: OcclusionMap | None = None  # effect of each part on the distance, or None if not measured
 
 
 class NearestPerson(msgspec.Struct, frozen=True):
@@ -86,30 +86,30 @@ class NearestPerson(msgspec.Struct, frozen=True):
 
 
 class SimulatedDecision(msgspec.Struct, frozen=True):
-    """What a door does with a visitor all of whose samples are like this one."""
+    """Decision of a door about a visitor whose samples are all like this one."""
 
-    kind: str  # door-open, denied, unknown; "" when it never comes to an answer
-    samples: int  # how many it takes
-    reason: str  # which condition decided
-    rule: str  # the access rule that decided, "" without one
+    kind: str  # door-open, denied or unknown; "" if the door never decides
+    samples: int  # samples until the decision
+    reason: str  # reason code of the decision
+    rule: str  # access rule of the decision, or ""
     needed: int  # samples that must agree on a name
-    counts: bool  # whether a single one counts towards the nearest person
+    counts: bool  # whether one such sample counts for the nearest person
 
 
 class Explanation(msgspec.Struct, frozen=True):
     """The whole explanation."""
 
     a: PhotoReport  # the photo that comes to the door
-    b: PhotoReport | None  # the photo it is compared with, as if it were enrolled, or None
+    b: PhotoReport | None  # the photo that it is compared with, or None
     # The person that `distance_sq` is measured to: that photo, the person asked for, or the nearest one.
     target: NearestPerson
-    # Share of strangers who come as near to one given person, by the embedder's table of impostors, and the smallest
-    # and largest share that this table knows: beyond these it says no more.
+    # Share of strangers who are this near to a given person, by the embedder's table of impostors, and the smallest and
+    # largest share in that table.
     strangers: tuple[float, float, float]
     nearest: list[NearestPerson]  # of the gallery, nearest first; empty without a gallery
-    gallery: str  # its path, or "": then the photo `b` is the only one enrolled
+    gallery: str  # path of the gallery; "" if only photo `b` is enrolled
     answer: SimulatedDecision  # of the door
-    verdict: list[str]  # the same in plain words, a sentence each
+    verdict: list[str]  # decision of the door, one sentence each
     embedder_sha256: str  # the model that the distances belong to
 
 
@@ -127,7 +127,7 @@ def unit(name: str) -> str:
 
 
 def sentences(a: PhotoReport, answer: SimulatedDecision, first: NearestPerson, alone: bool) -> list[str]:
-    """What a door does with photo `a`, a sentence each; `alone`: the nearest person, `first`, is the other photo."""
+    """Decision of a door about photo `a`, one sentence each; `alone`: the nearest person `first` is the other photo."""
     if a.refusal:
         parts = ", ".join(f"{part.label} {format_part(part)} (needs {part.gate})" for part in a.parts if not part.ok)
         why = f": {parts}" if parts else ""
@@ -152,7 +152,7 @@ def sentences(a: PhotoReport, answer: SimulatedDecision, first: NearestPerson, a
 
 
 def verdict(found: Explanation) -> ReportVerdict:
-    """The result in one line, same person or not, and what a door does."""
+    """The result in one line, and the decision of a door."""
     target, answer = found.target, found.answer
     near = target.distance_sq <= target.threshold_sq
     if found.a.refusal:
@@ -173,15 +173,15 @@ def verdict(found: Explanation) -> ReportVerdict:
 
 
 def strangers(found: Explanation) -> str:
-    """How rare so small a distance is between strangers."""
+    """Share of strangers with such a small distance."""
     share, least, most = found.strangers
-    within = 1 + 1e-9  # the share comes from a logarithm
+    within = 1 + 1e-9  # rounding of the logarithm
     bound = "fewer than" if share <= least * within else "more than" if share * within >= most else "about"
     return f"{bound.capitalize()} one stranger in {float(f'{1 / share:.2g}'):,.0f} is this near to a given person."
 
 
 def region_lines(shown: PhotoReport) -> list[str]:
-    """The regions of the face that matter most, a line for each direction."""
+    """The parts of the face with the largest effect, one line for each direction."""
     if shown.occlusion is None:
         return []
     ranked = list(shown.occlusion.regions.items())
@@ -248,7 +248,7 @@ def _described(letter: str, shown: PhotoReport) -> str:
 
 
 def _bar(target: NearestPerson) -> str:
-    """The scale from 0 to 4 in one line: o is the distance, | the threshold."""
+    """The scale from 0 to 4 in one line; o is the distance, | is the threshold."""
     cells = ["-"] * _BAR
     limit, here = (
         round(min(value, MAX_DISTANCE_SQ) / MAX_DISTANCE_SQ * (_BAR - 3)) + 1

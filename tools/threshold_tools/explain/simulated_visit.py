@@ -1,4 +1,4 @@
-"""The decision of a door that is shown one photo again and again: the door's own loop runs on it."""
+"""Simulates a visit: the pipeline of a door processes one photo repeatedly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from threshold_tools.explain.photo import ExplainedPhoto, PhotoAnalyzer
 from threshold_tools.explain.report import NearestPerson, SimulatedDecision
 from threshold_tools.thresholds import threshold_sq
 
-ONE_STRANGER_IN = 1000  # for a photo that is compared as if it were enrolled: the default of enrolment
+ONE_STRANGER_IN = 1000  # target for a photo that is compared as if it were enrolled; the default of enrolment
 _NEAREST = 5
 _FRAME_S = 1 / 15  # frame interval of a door's camera
 _SAME_BOX = 0.5  # IoU
@@ -33,19 +33,19 @@ _SAME_BOX = 0.5  # IoU
 class SimulatedDoor:
     """A door: its gallery, configuration and access rules."""
 
-    gallery: Gallery  # the people; for two photos and no gallery, the second photo alone
+    gallery: Gallery  # gallery of the door; without one, a gallery of the second photo
     config: DoorConfig  # configuration
     rules: AccessRules  # access rules
-    wall_ns: int | None = None  # the moment of the visit, nanoseconds since 1970 UTC, or None: the clock is not set
+    wall_ns: int | None = None  # time of the visit, nanoseconds since 1970 UTC; None: the clock is not set
 
     @property
     def recognition(self) -> RecognitionConfig:
-        """Conditions of a verdict, by the access rules and the configuration."""
+        """Settings of recognition, from the access rules and the configuration."""
         return Policy(self.rules, self.config.door).apply_to(self.config.recognition)
 
 
 def simulate_visit(door: SimulatedDoor, photo: ExplainedPhoto, vision: VisionStages) -> SimulatedDecision:
-    """Show the photo to the door again and again until it decides; `vision` has the gates of this door."""
+    """Process the photo repeatedly until the door decides; `vision` has the limits of this door."""
     conditions, sample = door.recognition, photo.sample
     if sample.embedding is None:
         return SimulatedDecision("", 0, sample.quality.refusal, "", conditions.min_samples, False)
@@ -65,7 +65,7 @@ def simulate_visit(door: SimulatedDoor, photo: ExplainedPhoto, vision: VisionSta
 
 
 def distance_to(door: SimulatedDoor, photo: ExplainedPhoto, row: int) -> NearestPerson:
-    """How far a face is from one person of the gallery, under this door's threshold for them."""
+    """Distance of a face to one person of the gallery, and the threshold of the door for that person."""
     gallery = door.gallery
     only = Gallery([gallery.people[row]], gallery.centroids[[row]], gallery.thresholds_sq[[row]], gallery.info)
     match = _measured(only, door.recognition, photo.embedding, photo)
@@ -83,21 +83,21 @@ def row_of(gallery: Gallery, person: str, path: Path) -> int:
     """The row of a person in a gallery.
 
     Raises:
-        InputError: nobody in it has this id.
+        InputError: no person in it has this id.
     """
     by_id = {each.id: row for row, each in enumerate(gallery.people)}
     if person in by_id:
         return by_id[person]
     named = {each.name: each.id for each in gallery.people}
     if person in named:
-        raise InputError(f"{path}: nobody has the id '{person}'; the id of {person} is '{named[person]}'")
+        raise InputError(f"{path}: no person has the id '{person}'; the id of {person} is '{named[person]}'")
     few = ", ".join(list(by_id)[:_NEAREST]) + (" …" if len(by_id) > _NEAREST else "")
     hint = did_you_mean(person, by_id, f"enrolled are {few}" if by_id else "it is empty")
-    raise InputError(f"{path}: nobody has the id '{person}', and there is no photo of that name; {hint}")
+    raise InputError(f"{path}: no person has the id '{person}', and there is no photo of that name; {hint}")
 
 
 def enrolled_alone(analyzer: PhotoAnalyzer, photo: ExplainedPhoto) -> Gallery:
-    """A gallery of one photo's face."""
+    """A gallery that contains only the face of a photo."""
     limit_sq = threshold_sq(analyzer.sampler.impostors, one_stranger_in=ONE_STRANGER_IN, people=1)
     person = Person(photo.path.stem, photo.path.name)
     info = GalleryInfo("", analyzer.sampler.embedder_sha256, 1)
@@ -105,7 +105,7 @@ def enrolled_alone(analyzer: PhotoAnalyzer, photo: ExplainedPhoto) -> Gallery:
 
 
 def _measured(gallery: Gallery, conditions: RecognitionConfig, embedding: FloatArray, photo: ExplainedPhoto) -> Match:
-    """The aggregator's match of one sample under the door's thresholds; a rejected sample counts fully."""
+    """Match of one sample under the thresholds of the door; a rejected sample gets full weight."""
     aggregator = IdentityAggregator(gallery, conditions)
     track = Track(1, photo.face, 0, 0, 1)
     aggregator.add_sample(track, Sample(embedding, replace(photo.sample.quality, weight=1.0, refusal=""), None), 0)

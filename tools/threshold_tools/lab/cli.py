@@ -1,4 +1,4 @@
-"""Experiments that users can run on their own faces."""
+"""Run experiments on your own faces."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import sys
 from collections.abc import Sequence
 
 _EXPERIMENTS = {
-    "adapt": ("threshold_tools.lab.metric_learning.cli", "learn a linear head on embeddings, measure whether it helps"),
-    "track-fusion": ("threshold_tools.lab.fusion.cli", "measure what the samples of a track are worth"),
+    "adapt": (
+        "threshold_tools.lab.metric_learning.cli",
+        "train a linear head on embeddings, and measure whether it helps",
+    ),
+    "track-fusion": ("threshold_tools.lab.fusion.cli", "measure the value of the samples of a track"),
 }
 
 
@@ -17,7 +20,7 @@ def main(words: Sequence[str] | None = None) -> int | None:
     """Run an experiment with the rest of the command line, or list the experiments."""
     words = sys.argv[1:] if words is None else words
     if words and words[0] in _EXPERIMENTS:
-        if sys.argv[0].startswith("threshold "):  # the experiment's parser takes its name from here
+        if sys.argv[0].startswith("threshold "):  # the parser of the experiment uses this name
             sys.argv[0] += f" {words[0]}"
         code: int | None = importlib.import_module(_EXPERIMENTS[words[0]][0]).main(words[1:])
         return code

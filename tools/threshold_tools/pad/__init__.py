@@ -1,1 +1,1 @@
-"""Presentation attacks on the desktop: simulated ones, and the measurement of what the door makes of them."""
+"""Presentation attacks: simulated attack clips, and the measurement of the liveness detection of a door."""

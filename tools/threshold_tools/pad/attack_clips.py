@@ -1,8 +1,8 @@
-"""Simulated presentation attacks, as clips: a picture held before a camera, drawn frame by frame. None was filmed.
+"""Renders clips of simulated presentation attacks: a picture held in front of a camera. No clip is filmed.
 
-The picture is a plane (or a slightly bent sheet) before a pinhole camera of about 60 degrees; a hand moves it by slow
-sway, faster shake and tremor. The camera exposes each row for a while, one row after another. Screens add what
-re-capture adds: a pixel grid (moire), gamma, flicker, and a bezel.
+The picture is a plane or a slightly bent sheet in front of a pinhole camera of about 60 degrees. A hand moves it by
+slow sway, faster shake and tremor. The camera has a rolling shutter with an exposure time. Screens add the effects of
+re-capture: a pixel grid (moire), gamma, flicker, and a bezel.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ REPLAY = "screen-replay"
 SPECIES = ("photo-held", "photo-filling", "photo-still", "photo-bent", "screen-still", REPLAY)
 FLAT_PHOTOS = ("photo-held", "photo-filling", "photo-still")
 _FOCAL = 1.0 / (2 * math.tan(math.radians(30)))  # in widths of the picture: 60 degrees
-_BANDS = 4  # of rows that are exposed at once
-_MAX_FRAMES = 150  # of a clip that is replayed
+_BANDS = 4  # bands of rows with a common exposure
+_MAX_FRAMES = 150  # frames of a clip that is replayed
 
 
 @dataclass(frozen=True, slots=True)
 class AttackScene:
-    """How one attack is shown and filmed."""
+    """Parameters of one rendered attack."""
 
     species: str  # one of SPECIES
     fps: float
     seconds: float  # length of the clip
-    width_px: int  # of its frames
-    height_px: int
+    width_px: int  # width of the frames
+    height_px: int  # height of the frames
     scale: float  # of the picture, 1 shows it at its own size
-    sway: float  # how far the hand moves: 1 is about 2 % of the view's width and 4 degrees
+    sway: float  # amplitude of the hand: 1 is about 2 % of the width of the view, and 4 degrees
     border_px: int  # white margin of a print or black bezel of a screen; 0: none
     noise: float  # standard deviation of the sensor noise, grey levels
     blur_px: float  # standard deviation of the lens blur
-    jpeg: int  # quality of each frame's compression, 1..100
+    jpeg: int  # JPEG quality of each frame, 1..100
     gain: float  # brightness of the picture
-    drift: float  # how far the brightness wanders during the clip, share
-    exposure_s: float  # how long a row sees
+    drift: float  # change of the brightness during the clip, share
+    exposure_s: float  # exposure time of a row
     readout_s: float  # from the first row to the last
-    seed: int  # of everything random in it
+    seed: int  # seed of all random values
 
 
 def draw_scene(species: str, seed: int, picture: BgrImage, seconds: float) -> AttackScene:
@@ -96,10 +96,10 @@ def render_attack(pictures: Sequence[BgrImage], background: BgrImage | None, sce
     """The frames of an attack.
 
     Args:
-        pictures: what is shown, (H, W, 3) uint8 BGR of one size: one photo, or for a replay the frames of a clip at
-            the scene's rate, shown to and fro when they are fewer.
-        background: what stands behind, any size; None: grey.
-        scene: how it is shown.
+        pictures: shown pictures, (H, W, 3) uint8 BGR of one size: one photo, or the frames of a replayed clip at the
+            rate of the scene; fewer frames are shown forwards and backwards.
+        background: picture behind, any size; None: grey.
+        scene: parameters.
     """
     rng = np.random.default_rng((scene.seed, 99))
     size = (scene.width_px, scene.height_px)
@@ -111,7 +111,7 @@ def render_attack(pictures: Sequence[BgrImage], background: BgrImage | None, sce
     period = max(2 * len(shown) - 2, 1)
     for number in range(round(scene.seconds * scene.fps)):
         t_s = number / scene.fps
-        place = number % period  # to and fro
+        place = number % period  # forwards and backwards
         picture = shown[min(place, period - place)]
         if scene.species == "photo-bent":
             picture = _bend(picture, 0.08 + 0.04 * math.sin(2 * math.pi * 0.4 * t_s))
@@ -125,7 +125,7 @@ def render_attack(pictures: Sequence[BgrImage], background: BgrImage | None, sce
 
 
 def _exposed(picture: BgrImage, hand: _Hand, scene: AttackScene, t_s: float) -> tuple[FloatArray, FloatArray]:
-    """The picture over black, (H, W, 3), and how much of each pixel it fills, (H, W, 1), while the hand goes on."""
+    """The picture on black, (H, W, 3), and its coverage of each pixel, (H, W, 1), while the hand moves."""
     height, width = picture.shape[:2]
     framed = np.dstack([picture, np.full((height, width), 255, np.uint8)])
     rows = scene.height_px // _BANDS
@@ -144,7 +144,7 @@ def _exposed(picture: BgrImage, hand: _Hand, scene: AttackScene, t_s: float) -> 
 
 
 class _Hand:
-    """Where the picture is at each moment: six coordinates, each a sum of sway, shake and tremor."""
+    """Motion of the picture: six coordinates, each a sum of sway, shake and tremor."""
 
     def __init__(self, scene: AttackScene, rng: np.random.Generator) -> None:
         self._scene = scene
@@ -159,7 +159,7 @@ class _Hand:
         self._rest = np.array([rng.uniform(-room, room), rng.uniform(-room, room), 0, *rng.uniform(-0.08, 0.08, 3)])
 
     def homography(self, t_s: float, width: int, height: int) -> Reals:
-        """From the picture's pixels to the frame's at one moment, (3, 3) float64."""
+        """Homography from pixels of the picture to pixels of the frame at one moment, (3, 3) float64."""
         waves = np.sin(2 * math.pi * self._hertz * t_s + self._phase)
         x, y, nearer, pitch, yaw, roll = self._rest + self._reach * (self._parts * waves).sum(0)
         about_x, about_y, about_z = (cv2.Rodrigues(axis)[0] for axis in np.diag([pitch, yaw, roll]))
@@ -173,7 +173,7 @@ class _Hand:
 
 
 def _prepare(picture: BgrImage, scene: AttackScene, screen: bool, gamma: float) -> BgrImage:
-    """The picture as the paper or the screen shows it, with its border."""
+    """The picture on paper or on a screen, with its border."""
     if screen:
         shown = np.power(picture.astype(np.float32) / 255, gamma) * 255
         shown[::2] *= 0.93
@@ -188,7 +188,7 @@ def _prepare(picture: BgrImage, scene: AttackScene, screen: bool, gamma: float) 
 
 
 def _bend(picture: BgrImage, depth: float) -> BgrImage:
-    """The sheet bent around an upright axis: its sides recede, so they are seen a little smaller."""
+    """The sheet bent around a vertical axis: its sides are farther away and appear smaller."""
     height, width = picture.shape[:2]
     x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
     away = 1 + depth * x**2
@@ -210,27 +210,27 @@ def make_clips(
     """Write genuine/<person>/ (links to the clips) and simulated-<species>/<person>/ into a new folder.
 
     Args:
-        source: clips of real people, or a folder of clips for each.
+        source: folder of clips of real people, or with a folder of clips for each.
         out: the new folder.
-        count: attacks of each species on each clip.
-        species: of SPECIES.
-        seed: of everything random.
+        count: attacks of each species from each clip.
+        species: elements of SPECIES.
+        seed: seed of all random values.
         seconds: length of each attack.
-        photos: of other people, each shown once by each species but the replay; the person is its folder's name.
+        photos: photos of other people, each shown once by each species except the replay; the folder names the person.
 
     Returns:
         The number of attacks.
 
     Raises:
-        InputError: there is no clip to make them from, or `out` holds something already.
+        InputError: there is no clip, or `out` is not empty.
         CameraError: a clip cannot be read.
         ImageError: a photo cannot be read.
     """
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in CLIP_SUFFIXES)
     if not paths:
-        raise InputError(f"{source}: no clip in it")
+        raise InputError(f"{source}: contains no clip")
     if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out}: is not empty; name a new folder")
+        raise InputError(f"{out}: this folder is not empty; name a new folder")
     rng = np.random.default_rng(seed)
     backgrounds: list[BgrImage] = []
     made = 0
@@ -247,7 +247,7 @@ def make_clips(
     for path in paths:
         with VideoFileCamera(path) as clip:
             frames = [frame.pixels.copy() for frame in itertools.islice(clip, _MAX_FRAMES)]
-        # The colours and the light of the scene, too blurred for a detector to find a face in it.
+        # Colours and light of the scene, too blurred for a detector to find a face.
         blurred = cv2.GaussianBlur(frames[0], (0, 0), frames[0].shape[1] / 5)
         backgrounds.append(np.asarray(blurred, np.uint8))
         person = path.parent.name if path.parent != source else path.stem
@@ -266,10 +266,10 @@ def make_clips(
 
 
 def draw_photos(folder: Path, people: int, seed: int) -> list[Path]:
-    """One photo each of this many random people; of all if there are fewer.
+    """One photo of each of this many random people; of all people if there are fewer.
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, or it contains no image.
     """
     first = {path.parent.name: path for path in reversed(photos_in(folder))}
     names = sorted(first)
@@ -278,7 +278,7 @@ def draw_photos(folder: Path, people: int, seed: int) -> list[Path]:
 
 
 def write_clip(path: Path, frames: Sequence[BgrImage], fps: float) -> None:
-    """Write frames of one size as motion JPEG, readable by their owner alone."""
+    """Write frames of one size as motion JPEG, readable only by the owner (0600)."""
     make_private_file(path)
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))

@@ -1,4 +1,4 @@
-"""Simulated trials of the challenge: presenters before the door's own detector, tracker, mesh and embedder."""
+"""Simulated trials of the challenge: presenters in front of the detector, tracker, mesh and embedder of a door."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from threshold_tools.reports.terminal import progress
 from threshold_tools.stats import clopper_pearson
 
 GENUINE = ("genuine", "genuine-slow", "genuine-far", "genuine-glasses")
-# None of these may pass.
+# Attacks that must never pass.
 ATTACKS = (
     *("photo-still", "photo-waved", "photo-turned", "photo-bent", "photos-in-turn"),
     *("replay-direction", "replay-order", "replay-time"),
 )
-# These pass at times, and how often is worth knowing.
+# Attacks that pass sometimes; their rate is measured.
 HARD = ("replay-blind", "photo-wrapped")
 SPECIES = (*GENUINE, *ATTACKS, *HARD)
-SAMPLE_S = 1 / 15  # between two frames of a door's camera; a challenge samples each
+SAMPLE_S = 1 / 15  # frame interval of a door; a challenge samples every frame
 _MAX_TRIAL_S = 60.0
 _EYES_MM = 63.0  # between the eye centres of an adult
-_BENT_MM, _WRAPPED_MM = (100.0, 400.0), (70.0, 90.0)  # radius: a sheet in two hands; around something as wide as a head
+_BENT_MM, _WRAPPED_MM = (100.0, 400.0), (70.0, 90.0)  # radius: a sheet in two hands; around an object as wide as a head
 
 
 class SpeciesTrials(msgspec.Struct, frozen=True):
@@ -56,14 +56,14 @@ class SpeciesTrials(msgspec.Struct, frozen=True):
     species: str
     tries: int
     passed: int
-    low: float  # 95 % interval (Clopper and Pearson 1934) of the share that passed, 0..1
+    low: float  # 95 % interval (Clopper and Pearson 1934) of the share of passed trials, 0..1
     high: float
     reasons: dict[str, int]  # number of trials by outcome, "passed" among them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampledPortrait:
-    """A portrait of one frontal face."""
+    """Portrait of one frontal face, with its landmarks and vector."""
 
     portrait: BgrImage  # (H, W, 3) uint8 BGR
     landmarks: Landmarks
@@ -71,7 +71,7 @@ class SampledPortrait:
 
     @classmethod
     def of(cls, portrait: BgrImage, vision: VisionStages) -> Self | None:
-        """None where there is not one frontal face that may count as evidence."""
+        """Sample a portrait; None unless it shows exactly one frontal face that a door accepts."""
         faces = _search(portrait, vision)
         if len(faces) != 1:
             return None
@@ -92,7 +92,7 @@ def measure_species(
     steps: int,
     sample_s: float,
 ) -> SpeciesTrials:
-    """How often a species passes; the portraits take turns. See `try_species`."""
+    """Measure how often a species passes; portraits are used one after another. See `try_species`."""
     reasons: Counter[str] = Counter()
     with progress(tries, species) as advance:
         for number in range(tries):
@@ -113,15 +113,15 @@ def try_species(
     steps: int = 2,
     sample_s: float = SAMPLE_S,
 ) -> str:
-    """One trial; "passed", or why it failed.
+    """Run one trial; returns "passed", or the reason of the failure.
 
     Args:
-        portrait: who, or whose picture.
+        portrait: visitor, or person on the picture.
         species: one of SPECIES.
-        seed: of everything random.
+        seed: seed of all random values.
         vision: stages of the door.
-        steps: movements asked in a row.
-        sample_s: between two samples of the face.
+        steps: number of movements requested.
+        sample_s: interval between two samples of the face.
     """
     config = LivenessConfig(mode="challenge", challenge_steps=steps)
     draws = np.random.default_rng((*seed, 1)).random(64).tolist()
@@ -135,7 +135,7 @@ def try_species(
         t_ns = round(t_s * 1e9)
         frame = Frame(presenter.render(t_s), number, t_ns)
         tracks = tracker.update(vision.detector.detect(frame, tracker.faces), t_ns)
-        for track in tracks:  # a challenge is about the recognised face, whatever other faces are in the picture
+        for track in tracks:  # the challenge is for the recognised face; other faces are ignored
             if track.lost and track.id == whose:
                 challenge.fail(ChallengeFailure.LEFT, t_ns)
             elif not track.lost and whose in (None, track.id):
@@ -151,7 +151,7 @@ def try_species(
 
 
 def _search(picture: BgrImage, vision: VisionStages) -> list[Face]:
-    """All faces of a still picture, the largest first, whatever the door's detector remembers of other pictures."""
+    """All faces of a still picture, largest first, found by a new detector without memory of other pictures."""
     return Detector(vision.models[0], DetectorConfig()).detect(Frame(picture, 0, 0))
 
 
@@ -185,13 +185,13 @@ def _presenter(
 
 
 def _recorded(species: str, asked: list[ChallengeMovement], rng: np.random.Generator) -> tuple[HeadMovement, ...]:
-    """Movements recorded at another challenge: other ones, the same in another order, or at other times."""
+    """Movements recorded at another challenge: other movements, another order, or other times."""
     if species == "replay-time":
-        # Those that are asked, in order, but begun before they are, or too late to be done in time.
+        # The requested movements in order, but begun before the request, or too late.
         early, late = [rng.uniform(0.0, 0.4) for _ in asked], [rng.uniform(8.1, 10.5), *(0.5 for _ in asked[1:])]
         return _movements(asked, early if rng.random() < 0.5 else late, rng)
     if species == "replay-blind":
-        done = [MOVEMENTS[int(rng.integers(len(MOVEMENTS)))] for _ in asked]  # and so at times the right ones
+        done = [MOVEMENTS[int(rng.integers(len(MOVEMENTS)))] for _ in asked]  # sometimes the right ones
     elif species == "replay-order":
         done = asked[::-1]
         if done == asked:
@@ -205,7 +205,7 @@ def _recorded(species: str, asked: list[ChallengeMovement], rng: np.random.Gener
 def _movements(
     kinds: list[ChallengeMovement], rests_s: list[float], rng: np.random.Generator
 ) -> tuple[HeadMovement, ...]:
-    """Random movements of these kinds, each after a rest."""
+    """Random movements of these kinds, each after a pause."""
     movements: list[HeadMovement] = []
     for kind, rest_s in zip(kinds, rests_s, strict=True):
         movements.append(draw_movement(kind, (movements[-1].end_s if movements else 0.0) + rest_s, rng))

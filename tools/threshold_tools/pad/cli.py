@@ -1,4 +1,4 @@
-"""Command line of presentation attack detection: evaluate clips, try challenges, simulate attacks."""
+"""Command line of presentation attack detection: evaluate clips, simulate challenges, make attack clips."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from threshold_tools.reports.document import count
 from threshold_tools.reports.page import write_page
 from threshold_tools.reports.terminal import show, track
 
-MAX_STEPS = 5  # of challenge_steps in door.toml
+MAX_STEPS = 5  # largest challenge_steps in door.toml
 _DEVELOPMENT = "seven development clips and simulated photos of others (docs/lab/liveness.md)"
 
 
@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         ThresholdError: wrong input, or a failure.
     """
-    parser = argparse.ArgumentParser(description="Measure what the door's liveness holds against.")
+    parser = argparse.ArgumentParser(description="Measure the liveness detection of a door.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_evaluate(commands.add_parser("evaluate", help="error rates on clips, by kind of attack", description=EVALUATE))
-    _add_challenge(commands.add_parser("challenge", help="simulated tries of the challenge", description=CHALLENGE))
+    _add_challenge(commands.add_parser("challenge", help="simulate challenges", description=CHALLENGE))
     _add_clips(commands.add_parser("clips", help="make clips of simulated attacks", description=CLIPS))
     options = parser.parse_args(argv)
     options.run(options)
@@ -47,36 +47,41 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 EVALUATE = (
     "Measure presentation attack detection: APCER for each kind of attack, BPCER, ACER and DET (ISO/IEC 30107-3). "
-    "DIR holds genuine/ and one folder for each kind of attack, in each a folder for each person, with clips. Kinds "
-    "called simulated-... (made by `clips`) are reported apart from filmed ones. Clips go through the door's own "
-    "liveness: its score is 0 (genuine) to 1 (attack), at or above --limit a clip is an attack, and lower is stricter."
+    "FOLDER contains genuine/ and one folder for each kind of attack; each has a folder of clips for each person. "
+    "Kinds whose names begin with simulated- (made by `clips`) are reported separately from filmed ones. The liveness "
+    "detection of a door evaluates each clip: its score is 0 (genuine) to 1 (attack). A clip with a score of --limit "
+    "or more is an attack; a lower limit is stricter."
 )
 CHALLENGE = (
-    "How often a challenge passes genuine visitors, and attacks: simulated visitors, photos in a hand, recordings of "
-    "other challenges."
+    "Measure how often the challenge passes simulated genuine visitors, photos in a hand, and recordings of other "
+    "challenges."
 )
 CLIPS = (
-    "Make simulated presentation attacks from clips of real people, to measure liveness on before real ones are "
-    "filmed. DIR holds clips, or a folder of clips for each person. Into --out go genuine/<person>/ (links to the "
-    "clips) and simulated-<species>/<person>/: a photo held, held so near that it fills the view, standing still, "
-    "bent; a screen that shows a photo, and one that replays the clip. No camera has seen them."
+    "Make clips of simulated presentation attacks from clips of real people, to measure liveness before real attacks "
+    "are filmed. FOLDER contains clips, or a folder of clips for each person. The folder --out gets genuine/<person>/ "
+    "(links to the clips) and simulated-<species>/<person>/: a photo held in a hand, a photo that fills the view, a "
+    "still photo, a bent photo, a screen with a photo, and a screen that replays the clip."
 )
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="DIR", help="genuine/ and a folder for each kind of attack")
-    parser.add_argument("--limit", type=float, help="score from which on it is an attack (default: the door's)")
-    parser.add_argument("--chosen-on", help="what --limit was chosen on, for the report")
-    parser.add_argument("--groups", type=Path, metavar="X.csv", help='"person,group": BPCER by group')
-    parser.add_argument("--json", type=Path, metavar="X.json", help="write all figures")
-    parser.add_argument("--html", type=Path, metavar="X.html", help="write a page with the DET plot")
+    parser.add_argument(
+        "source", type=Path, metavar="FOLDER", help="folder with genuine/ and a folder for each kind of attack"
+    )
+    parser.add_argument(
+        "--limit", type=float, metavar="SCORE", help="score from which a clip is an attack (default: that of a door)"
+    )
+    parser.add_argument("--chosen-on", metavar="TEXT", help="data on which --limit was chosen, for the report")
+    parser.add_argument("--groups", type=Path, metavar="FILE", help="CSV file with person,group: BPCER of each group")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="write a page with tables and the DET plot")
     parser.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     groups = read_group_file(options.groups) if options.groups else {}
     if options.limit is not None and not options.chosen_on:
-        raise InputError("--limit: name with --chosen-on what it was chosen on")
+        raise InputError("--limit: name the data on which it was chosen with --chosen-on")
     limit = LivenessConfig().attack_score if options.limit is None else options.limit
     clips = find_clips(options.source)
     vision = load_vision(ModelsConfig(detector="near"), DetectorConfig(), QualityConfig())
@@ -96,13 +101,17 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _add_challenge(parser: argparse.ArgumentParser) -> None:
     species = challenge_trials.SPECIES
-    parser.add_argument("photos", type=Path, metavar="DIR", help="portraits, frontal, one face each; subfolders too")
-    parser.add_argument("--species", nargs="+", choices=species, default=species, help="which (default: all)")
-    _add_number(parser, "--tries", _within(int, 1), 200, "of each species")
-    _add_number(parser, "--steps", _within(int, 1, MAX_STEPS), 2, "movements asked in a row")
-    _add_number(parser, "--looks", _within(float, 0.1, 100), 15.0, "samples of the face in a second")
-    _add_number(parser, "--seed", _within(int, 0), 0, "of everything random")
-    parser.add_argument("--json", action="store_true", help="one JSON object per species and line")
+    parser.add_argument(
+        "photos", type=Path, metavar="FOLDER", help="frontal portraits with one face each, including subfolders"
+    )
+    parser.add_argument(
+        "--species", nargs="+", choices=species, default=species, help="species to simulate (default: all)"
+    )
+    _add_number(parser, "--tries", _within(int, 1), 200, "trials of each species")
+    _add_number(parser, "--steps", _within(int, 1, MAX_STEPS), 2, "movements requested one after another")
+    _add_number(parser, "--looks", _within(float, 0.1, 100), 15.0, "samples of the face per second")
+    _add_number(parser, "--seed", _within(int, 0), 0, "seed of all random values")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per species and line")
     parser.set_defaults(run=_challenge)
 
 
@@ -112,8 +121,10 @@ def _challenge(options: argparse.Namespace) -> None:
     sampled = (challenge_trials.SampledPortrait.of(read_image(path), vision) for path in paths)
     portraits = [each for each in sampled if each is not None]
     if not portraits:
-        raise InputError(f"{options.photos}: no portrait with one frontal face; give a folder of .jpg or .png")
-    print(f"{len(portraits)} of {len(paths)} portraits are used; all that follows is simulated", file=sys.stderr)
+        raise InputError(
+            f"{options.photos}: no portrait with exactly one frontal face; give a folder of .jpg or .png files"
+        )
+    print(f"{len(portraits)} of {count(len(paths), 'portrait')} used; all results are simulated", file=sys.stderr)
     for species in options.species:
         trials = challenge_trials.measure_species(
             portraits,
@@ -134,14 +145,20 @@ def _challenge(options: argparse.Namespace) -> None:
 
 def _add_clips(parser: argparse.ArgumentParser) -> None:
     species = attack_clips.SPECIES
-    parser.add_argument("source", type=Path, metavar="DIR", help="clips of real people, or a folder of clips for each")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the clips")
-    parser.add_argument("--species", nargs="+", choices=species, default=species, help="which (default: all)")
-    _add_number(parser, "--count", _within(int, 0), 4, "attacks of each species on each clip")
-    _add_number(parser, "--seed", _within(int, 0), 0, "of everything random")
-    _add_number(parser, "--seconds", _within(float, 0.1, 600), 4.0, "of each attack")
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="folder of photos for each person, to be shown, too")
-    _add_number(parser, "--people", _within(int, 1), 100, "of --photos, one photo each")
+    parser.add_argument(
+        "source", type=Path, metavar="FOLDER", help="clips of real people, or a folder of clips for each"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder for the clips")
+    parser.add_argument(
+        "--species", nargs="+", choices=species, default=species, help="species to simulate (default: all)"
+    )
+    _add_number(parser, "--count", _within(int, 0), 4, "attacks of each species from each clip")
+    _add_number(parser, "--seed", _within(int, 0), 0, "seed of all random values")
+    _add_number(parser, "--seconds", _within(float, 0.1, 600), 4.0, "length of each attack, s")
+    parser.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photos of other people to show, one folder for each person"
+    )
+    _add_number(parser, "--people", _within(int, 1), 100, "people of --photos, one photo each")
     parser.set_defaults(run=_clips)
 
 
@@ -166,7 +183,7 @@ def _add_number(
 
 
 def _within(kind: Callable[[str], float], low: float, high: float = math.inf) -> Callable[[str], float]:
-    """For argparse: a number within bounds."""
+    """Type for argparse: a number within bounds."""
 
     def parse(text: str) -> float:
         value = kind(text)

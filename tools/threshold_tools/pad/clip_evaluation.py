@@ -1,4 +1,4 @@
-"""Runs the door's passive liveness on clips: detector, tracker, mesh and cues, as at a door."""
+"""Runs the passive liveness detection of a door on clips: detector, tracker, mesh and cues."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from edge.vision.face_sampler import VisionStages
 from edge.vision.tracker import Tracker
 
 GENUINE = "genuine"
-SIMULATED = "simulated-"  # begins the name of a species that a script made and nobody filmed
+SIMULATED = "simulated-"  # prefix of species that a script rendered
 WINDOW_EVERY_S = 0.5
 CLIP_SUFFIXES = frozenset({".avi", ".mp4", ".mpg", ".mpeg", ".mkv", ".mov", ".webm", ".gif"})
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledClip:
-    """One clip."""
+    """A clip with its species and person."""
 
     species: str  # "genuine" or the kind of attack
-    subject: str  # the person shown
+    subject: str  # person on the clip
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What liveness measured on a clip."""
+    """Liveness of one clip."""
 
     clip: LabelledClip
-    trace: tuple[LivenessEvidence, ...]  # of the track with most samples, after each sample
-    windows: tuple[LivenessEvidence, ...]  # of that track, begun each half second as if nothing had been before
-    read_ns: int  # CPU time of this thread in sampled frames, without liveness
-    observe_ns: int  # in liveness
+    trace: tuple[LivenessEvidence, ...]  # evidence after each sample of the longest track
+    windows: tuple[LivenessEvidence, ...]  # evidence of separate windows of that track, one begun each half second
+    read_ns: int  # CPU time of this thread in sampled frames without liveness
+    observe_ns: int  # CPU time in liveness
 
     @property
     def first_decision(self) -> float | None:
-        """The score at which the door decides; None: the clip ended before."""
+        """Score at the decision of the door; None: the clip ended earlier."""
         return next((evidence.score for evidence in self.trace if evidence.enough), None)
 
     @property
     def final(self) -> float | None:
-        """The score at the end of the clip; None: there never was one."""
+        """Score of the whole clip; None without a score."""
         return self.trace[-1].score if self.trace and self.trace[-1].cues else None
 
 
 def find_clips(folder: Path) -> list[LabelledClip]:
-    """Clips of DIR/genuine/ and DIR/<species>/, each in a folder of its subject, or a subject by itself.
+    """Clips in genuine/ and in the folders of species; a clip outside a person's folder is of a person of its own.
 
     Raises:
-        InputError: no such folder, or no genuine clip in it, or no attack.
+        InputError: no such folder, or it contains no genuine clip or no attack.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
@@ -66,13 +66,13 @@ def find_clips(folder: Path) -> list[LabelledClip]:
             clips.append(LabelledClip(parts[0], parts[1] if len(parts) == 3 else path.stem, path))
     genuine = sum(clip.species == GENUINE for clip in clips)
     if not genuine or genuine == len(clips):
-        raise InputError(f"{folder}: put clips into {GENUINE}/ and into a folder for each kind of attack beside it")
+        raise InputError(f"{folder}: needs clips in {GENUINE}/ and in one more folder for each kind of attack")
     return clips
 
 
 @dataclass(slots=True)
 class _TrackTrace:
-    """One track: the evidence after each sample, and its windows with the time they began."""
+    """Evidence of one track after each sample, and its windows with their start times."""
 
     evidence: list[LivenessEvidence] = field(default_factory=list)
     windows: list[tuple[int, PassiveLiveness]] = field(default_factory=list)

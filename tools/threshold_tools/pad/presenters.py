@@ -1,6 +1,6 @@
-"""Simulated presenters before a door that asks for movements: a visitor who follows, a photo in a hand, a recording.
+"""Simulated presenters for the challenge of a door: a visitor who follows, a photo in a hand, a recording.
 
-Each renders the frame at a moment and receives the door's prompts; a recording ignores them.
+Each renders the frame at a moment and receives the prompts of the door; a recording ignores them.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from threshold_tools.pad import rendering
 from threshold_tools.pad.rendering import FACE_AREA, Pose, RenderedHead, jpeg_compressed, minimum_jerk, tilt_picture
 
 MOVEMENTS = tuple(ChallengeMovement)
-_GRAIN_PX = 128  # by which the noise of one frame may be shifted against another's
+_GRAIN_PX = 128  # largest shift of the noise between frames
 
 
 class Presenter(Protocol):
-    """A person, or an attack instrument, before the camera."""
+    """A person or an attack instrument in front of the camera."""
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """Receives what the door asks; photos and recordings ignore it."""
+        """Receive a prompt of the door; photos and recordings ignore it."""
         return
 
     def render(self, t_s: float) -> BgrImage:
-        """What the camera sees, (480, 640, 3) uint8 BGR."""
+        """Render the frame of the camera, (480, 640, 3) uint8 BGR."""
 
 
 @dataclass(frozen=True, slots=True)
 class MotionStyle:
-    """How a person moves the head; each value is drawn between two ends."""
+    """Range of each parameter of head movements."""
 
-    reaction_s: tuple[float, float] = (0.35, 1.0)  # from the prompt to the begin of the movement
-    way_s: tuple[float, float] = (0.45, 1.0)  # each of out and back
-    hold_s: tuple[float, float] = (0.4, 0.9)  # how long the head stays turned
+    reaction_s: tuple[float, float] = (0.35, 1.0)  # from the prompt to the start of the movement
+    way_s: tuple[float, float] = (0.45, 1.0)  # duration of the turn, and of the return
+    hold_s: tuple[float, float] = (0.4, 0.9)  # time that the head stays turned
     sideways_deg: tuple[float, float] = (26.0, 40.0)
     upwards_deg: tuple[float, float] = (24.0, 32.0)
 
@@ -52,7 +52,7 @@ SLOW = MotionStyle(
 
 @dataclass(frozen=True, slots=True)
 class HeadMovement:
-    """One movement out and back, as smooth as heads move (minimum jerk, Flash and Hogan 1985)."""
+    """One movement out and back along a minimum-jerk path (Flash and Hogan 1985), like a real head."""
 
     movement: ChallengeMovement
     begin_s: float
@@ -72,7 +72,7 @@ class HeadMovement:
 
 
 def pose_of(movement: ChallengeMovement, degrees: float) -> Pose:
-    """The head moved this far as was asked."""
+    """Pose of the head after the requested movement by this angle."""
     if movement is ChallengeMovement.LOOK_UP:
         return Pose(pitch_deg=degrees)
     return Pose(yaw_deg=degrees if movement is ChallengeMovement.TURN_LEFT else -degrees)
@@ -81,14 +81,14 @@ def pose_of(movement: ChallengeMovement, degrees: float) -> Pose:
 def draw_movement(
     movement: ChallengeMovement, begin_s: float, rng: np.random.Generator, style: MotionStyle = USUAL
 ) -> HeadMovement:
-    """A random movement of a style: how far, how fast, how long."""
+    """A random movement with angle and durations from a style."""
     degrees = rng.uniform(*(style.upwards_deg if movement is ChallengeMovement.LOOK_UP else style.sideways_deg))
     out_s, hold_s, back_s = rng.uniform(*style.way_s), rng.uniform(*style.hold_s), rng.uniform(*style.way_s)
     return HeadMovement(movement, begin_s, out_s, hold_s, back_s, float(degrees))
 
 
 class HandSway:
-    """Slow movements of head and body, or of a hand: nobody stands still."""
+    """Slow involuntary movements of head and body, or of a hand."""
 
     def __init__(self, rng: np.random.Generator, degrees: float, pixels: float) -> None:
         self._reach = np.array([degrees, degrees, pixels, pixels])
@@ -100,7 +100,7 @@ class HandSway:
 
 
 class Visitor:
-    """A genuine visitor, who does what is asked after a moment."""
+    """A genuine visitor, who follows each prompt after a reaction time."""
 
     def __init__(self, head: RenderedHead, rng: np.random.Generator, style: MotionStyle = USUAL) -> None:
         self._head, self._rng, self._style = head, rng, style
@@ -119,7 +119,7 @@ class Visitor:
 
 
 class StaticPhoto(Presenter):
-    """A photo that ignores prompts: on a stand, or waved about in a hand."""
+    """A photo that ignores prompts: on a stand, or waved in a hand."""
 
     def __init__(self, photo: BgrImage, rng: np.random.Generator, *, waved: bool) -> None:
         self._photo = photo
@@ -131,10 +131,10 @@ class StaticPhoto(Presenter):
 
 
 class HeldPhoto:
-    """A photo in a hand that turns it as the door asks, by up to 45 degrees, from any position it may be held in."""
+    """A photo in a hand that turns it by up to 45 degrees after each prompt, from a random position."""
 
     def __init__(self, photo: BgrImage, rng: np.random.Generator, radius_px: float | None = None) -> None:
-        """`photo`: (480, 640, 3) uint8 BGR; `radius_px`: of the cylinder that it is bent around; None: it is flat."""
+        """`photo`: (480, 640, 3) uint8 BGR; `radius_px`: radius of the cylinder around which it is bent; None: flat."""
         self._rng = rng
         upright = bool(rng.random() < 0.7)
         self._show = partial(tilt_picture, photo)
@@ -150,7 +150,7 @@ class HeldPhoto:
             return
         drawn = draw_movement(prompt.movement, t_s + self._rng.uniform(0.35, 1.0), self._rng)
         at_rest = self._rest.pitch_deg if prompt.movement is ChallengeMovement.LOOK_UP else self._rest.yaw_deg
-        # A mesh may read a tilt either way, so the hand tries both, as far as 45 degrees from facing the camera.
+        # The mesh may interpret a tilt in either direction, so the hand tries both, up to 45 degrees from frontal.
         sign = 1 if self._rng.random() < 0.5 else -1
         away = -at_rest if prompt.movement is ChallengeMovement.TURN_RIGHT else at_rest
         self.movement = replace(drawn, degrees=sign * self._rng.uniform(25, 45) - away)
@@ -162,9 +162,9 @@ class HeldPhoto:
 
 
 class PhotosInTurn:
-    """Still photos of one person in every pose that may be asked; the fitting one takes the frontal one's place.
+    """Still photos of one person in every possible pose; the requested one replaces the frontal one.
 
-    Half of the time at once, and half of the time slid across, as a finger does on a telephone.
+    It replaces the frontal photo suddenly in half of the trials, and slides across as on a telephone in the others.
     """
 
     _SLIDE_S = 0.25
@@ -191,12 +191,12 @@ class PhotosInTurn:
         return self._camera.capture(tilt_picture(shown, self._sway.at(t_s, Pose())))
 
     def _share(self, since_s: float) -> float:
-        """The share of the other picture that is visible, this long after it began to come."""
+        """Visible share of the other picture, this long after it started to appear."""
         return minimum_jerk(since_s / self._SLIDE_S) if self._slides else float(since_s >= 0)
 
 
 class Recording(Presenter):
-    """A clip of a genuine visitor on a screen, whose movements were made for another challenge."""
+    """A clip of a genuine visitor on a screen, with movements for another challenge."""
 
     def __init__(self, head: RenderedHead, movements: tuple[HeadMovement, ...], rng: np.random.Generator) -> None:
         self._head, self._movements = head, movements
@@ -209,7 +209,7 @@ class Recording(Presenter):
 
 
 class CameraModel:
-    """What a camera adds: blur, noise, compression; only where the face is, which saves most of the work."""
+    """Blur, noise and compression of a camera; applied only around the face, which saves most of the time."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -221,7 +221,7 @@ class CameraModel:
 
     def capture(self, picture: BgrImage) -> BgrImage:
         near = picture[FACE_AREA]
-        down, right = self._rng.integers(_GRAIN_PX, size=2).tolist()  # another part of the same noise in each frame
+        down, right = self._rng.integers(_GRAIN_PX, size=2).tolist()  # a different part of the noise for each frame
         grain = self._grain[down : down + near.shape[0], right : right + near.shape[1]]
         noisy = cv2.add(cv2.GaussianBlur(near, (0, 0), self._blur_px), grain, dtype=cv2.CV_8U)
         seen = picture.copy()

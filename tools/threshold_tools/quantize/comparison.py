@@ -1,4 +1,4 @@
-"""Compares models: int8 with its float original, on the same pictures and in time; and one file with another."""
+"""Compares an int8 model with its float original in accuracy and time, and two model files with each other."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from threshold_tools.quantize.runner import ModelRunner, float_runner, paired_ms
 from threshold_tools.quantize.stages import SubjectFinder
 
 Report = dict[str, float | str]
-_SCALE_TOLERANCE = 1e-6  # relative: another library version may round a scale's last bit differently
+_SCALE_TOLERANCE = 1e-6  # relative; other library versions may round the last bit of a scale differently
 
 
 def compare(recipe: Recipe, one: ModelRunner, other: ModelRunner, images: Iterable[BgrImage]) -> Report:
-    """Differences of `other` (int8) from `one` (float); a detector gets scenes, the others what they see."""
+    """Differences of `other` (int8) from `one` (float); a detector gets scenes, other models get their inputs."""
     if recipe.job == "detector":
         return _compare_detectors(recipe, one, other, images)
     if recipe.job == "landmarks":
@@ -108,14 +108,14 @@ def _round(value: float | np.floating, digits: int) -> float:
 
 
 def differences(expected: bytes, found: bytes) -> list[str]:
-    """What differs between two files, in execution order; empty when they are the same network.
+    """Differences between two files in execution order; empty if they are the same network.
 
-    Files of the same network may still differ in bytes (another library version lays them out differently).
+    Files of the same network may differ in bytes, because library versions use different layouts.
     """
     try:
         one, other = (schema.ModelT.InitFromPackedBuf(content, 0) for content in (expected, found))
         return list(_compare_models(one, other))
-    except Exception as error:  # the flatbuffer reader raises whatever a damaged offset leads to
+    except Exception as error:  # a damaged offset can raise any exception in the flatbuffer reader
         return [f"not readable as a TFLite file ({type(error).__name__}: {error})"]
 
 

@@ -1,7 +1,7 @@
-"""What of a model would run on a Coral Edge TPU; and the compiler that puts it there, where that is installed.
+"""Reports which operations of a model a Coral Edge TPU runs, and calls its compiler if it is installed.
 
-The compiler maps operations in order of execution up to the first that it cannot map; that one and everything after it
-run on the CPU (https://coral.ai/docs/edgetpu/models-intro/#compiling).
+The compiler maps operations in order of execution up to the first that it cannot map; that one and all later ones run
+on the CPU (https://coral.ai/docs/edgetpu/models-intro/#compiling).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from threshold_tools.quantize.graph import Array, kind_of, shape_of, unpack
 
 COMPILER = "edgetpu_compiler"
 _TIMEOUT_S = 1800
-_LISTED = 6  # doubtful or unmapped operations that are named, at most
+_LISTED = 6  # largest number of doubtful operations listed
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -37,25 +37,25 @@ class Operation(msgspec.Struct, frozen=True):
     number: int  # from 0, in order of execution
     kind: str
     shape: tuple[int, ...]  # of its output
-    multiplications: int  # of a convolution or a fully connected layer, else 0
+    multiplications: int  # number in a convolution or a fully connected layer, else 0
     support: SupportLevel
-    why: str = ""  # what speaks against mapping it
+    why: str = ""  # reason against mapping it
 
 
 class Mapping(msgspec.Struct, frozen=True):
-    """What becomes of one model."""
+    """Mapping of the operations of one model."""
 
     model: str
     operations: list[Operation]  # in order of execution
-    compiled: bool = False  # the file is the compiler's output already; what it mapped is one operation
+    compiled: bool = False  # the file is output of the compiler; the mapped part is one operation
 
     def end(self, *, doubtful_fails: bool) -> Operation | None:
-        """The operation at which the mapping ends, or None: all of it is mapped."""
+        """The first operation that is not mapped, or None if all are mapped."""
         bad = (SupportLevel.NO, SupportLevel.DOUBTFUL) if doubtful_fails else (SupportLevel.NO,)
         return next((operation for operation in self.operations if operation.support in bad), None)
 
     def share(self, *, doubtful_fails: bool) -> float:
-        """Of all multiplications, the share before the mapping ends, 0..1."""
+        """Share of the multiplications that are mapped, 0..1."""
         end = self.end(doubtful_fails=doubtful_fails)
         mapped = self.operations if end is None else self.operations[: end.number]
         total = sum(operation.multiplications for operation in self.operations)
@@ -86,7 +86,7 @@ def examine(name: str, content: bytes) -> Mapping:
 
 
 def show(mappings: Iterable[Mapping]) -> str:
-    """The findings, for people."""
+    """The result as text for people."""
     return "\n".join(line for mapping in mappings for line in _lines(mapping))
 
 
@@ -98,7 +98,9 @@ def _lines(mapping: Mapping) -> list[str]:
     end, sure = mapping.end(doubtful_fails=False), mapping.end(doubtful_fails=True)
     mapped = len(operations) if end is None else end.number
     whole = f"all {len(operations)} operations are" if end is None else f"{mapped} of {len(operations)} operations are"
-    lines = [f"{mapping.model}: {whole} mapped, {mapping.share(doubtful_fails=False):.1%} of the multiplications"]
+    lines = [
+        f"{mapping.model}: {whole} mapped, {100 * mapping.share(doubtful_fails=False):.1f} % of the multiplications"
+    ]
     if end is not None:
         rest = Counter(operation.kind for operation in operations[end.number :])
         lines.append(f"  the mapping ends at {_place(end)}")
@@ -106,7 +108,9 @@ def _lines(mapping: Mapping) -> list[str]:
     doubtful = [operation for operation in operations[:mapped] if operation.support is SupportLevel.DOUBTFUL]
     if doubtful and sure is not None:
         share = mapping.share(doubtful_fails=True)
-        lines.append(f"  only the compiler can say; if not, it ends at {sure.number} with {share:.1%}:")
+        lines.append(
+            f"  only the compiler can decide; if not mapped, it ends at {sure.number} with {100 * share:.1f} %:"
+        )
         lines += [f"    {_place(operation)}" for operation in doubtful[:_LISTED]]
         lines += [f"    and {len(doubtful) - _LISTED} more"] if len(doubtful) > _LISTED else []
     return lines
@@ -126,18 +130,18 @@ def installed() -> bool:
 
 
 def compile_models(wholes: dict[str, tuple[Model, bytes]], out: Path) -> str:
-    """Compile models together, so that they share the Edge TPU's memory, into a models folder.
+    """Compile models together, so that they share the memory of the Edge TPU, into a models folder.
 
     Args:
-        wholes: by name, the contract and the wholly integer file.
-        out: gets the compiled files and a manifest of them.
+        wholes: contract and fully integer file by name.
+        out: folder for the compiled files and their manifest.
 
     Returns:
-        What the compiler said.
+        Output of the compiler.
 
     Raises:
         InputError: the compiler is not installed.
-        ThresholdError: the compiler fails, or maps nothing.
+        ThresholdError: the compiler fails, or maps no operation.
     """
     if not installed():
         raise InputError(f"{COMPILER} is not on the PATH; it runs on x86-64 Debian and Ubuntu, from Coral's repository")
@@ -146,18 +150,20 @@ def compile_models(wholes: dict[str, tuple[Model, bytes]], out: Path) -> str:
         files = [Path(folder, model.file) for model, _ in wholes.values()]
         for file, (_, whole) in zip(files, wholes.values(), strict=True):
             file.write_bytes(whole)
-        said = _compile(["--show_operations", "--out_dir", str(out), *map(str, files)])
+        printed = _compile(["--show_operations", "--out_dir", str(out), *map(str, files)])
     models = dict(read_manifest(out).models) if (out / "manifest.json").is_file() else {}
     for name, (model, _) in wholes.items():
         path = out / f"{Path(model.file).stem}_edgetpu.tflite"
         content = path.read_bytes() if path.is_file() else b""
         if EDGETPU_OP not in content:
-            raise ThresholdError(f"{path}: {COMPILER} has mapped nothing of {name}; it said: {_last_line(said)}")
+            raise ThresholdError(
+                f"{path}: {COMPILER} mapped no operation of {name}; its last line: {_last_line(printed)}"
+            )
         sha256 = hashlib.sha256(content).hexdigest()
         models[name] = msgspec.structs.replace(model, file=path.name, sha256=sha256)
     text = msgspec.json.format(msgspec.json.encode(Manifest(version=1, models=models)), indent=2)
     atomic_write(out / "manifest.json", text + b"\n")
-    return said
+    return printed
 
 
 def _compile(arguments: list[str]) -> str:
@@ -185,7 +191,7 @@ def _operand(tensor: Any, data: Any) -> Operand:
 
 
 def _multiplications(op: Op) -> int:
-    """Of a convolution or a fully connected layer; nothing else counts."""
+    """Multiplications of a convolution or a fully connected layer; 0 for other operations."""
     if op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return 0
     weights, out = op.inputs[1].shape, int(np.prod(op.outputs[0].shape))

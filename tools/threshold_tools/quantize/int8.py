@@ -1,4 +1,4 @@
-"""From a float graph and its ranges to an int8 file, by ai-edge-quantizer, brought into one canonical form."""
+"""Quantizes a float graph with its ranges to an int8 file in canonical form, with ai-edge-quantizer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def quantize(graph: Graph, ranges: Ranges, *, float_heads: bool, floating: Colle
     """The int8 file of `graph`: weights int8 per channel, input int8, outputs int8 or, with `float_heads`, float32.
 
     Args:
-        graph: what int8 kernels can run, but for the operations left in float32.
-        ranges: lowest and highest value of every tensor between the nodes; of what replaces a PRELU they are derived.
+        graph: graph of operations that int8 kernels support, except those left in float32.
+        ranges: lowest and highest value of every tensor between the nodes; those of replaced PRELUs are derived.
         float_heads: whether the outputs, and the convolutions that make them, stay in float32.
         floating: kinds of operations that stay in float32.
 
@@ -42,7 +42,9 @@ def quantize(graph: Graph, ranges: Ranges, *, float_heads: bool, floating: Colle
         )
     work = quantizer.Quantizer(write_graph(graph))
     work.add_static_config(regex=".*", operation_name=EVERYTHING, activation_num_bits=8, weight_num_bits=8)
-    for kind in sorted(set(floating) & set(qtyping.TFLOperationName.__members__)):  # it leaves unknown kinds in float
+    for kind in sorted(
+        set(floating) & set(qtyping.TFLOperationName.__members__)
+    ):  # the quantizer leaves unknown kinds in float
         work.update_quantization_recipe(".*", qtyping.TFLOperationName[kind], algorithm_key=AlgorithmName.NO_QUANTIZE)
     if float_heads:
         output = qtyping.TFLOperationName.OUTPUT
@@ -53,17 +55,20 @@ def quantize(graph: Graph, ranges: Ranges, *, float_heads: bool, floating: Colle
         tensor: {"min": np.full((1, 1, 1, 1), low, np.float32), "max": np.full((1, 1, 1, 1), high, np.float32)}
         for tensor, (low, high) in ranges.items()
     }
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars and debug warnings
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):  # progress bars and debug warnings of the quantizer
         warnings.simplefilter("ignore")
         result = work.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
     return _canonical_bytes(bytes(result.quantized_model))
 
 
 def _with_derived_ranges(graph: Graph, ranges: Ranges) -> Ranges:
-    """The ranges, and those of what `faster` adds and `prelu` puts in the place of a PRELU.
+    """The ranges, with those of nodes that the rewrites add or put in the place of a PRELU.
 
-    One range for x, a x and max(x, a x): MAXIMUM compares stored values, so without it x would be rounded again. What
-    is added to x to make y lies between the extremes of y - x.
+    x, a x and max(x, a x) get one range: MAXIMUM compares stored values, so another range would round x again. A term
+    that is added to x to get y has the extremes of y - x.
     """
     known = dict(ranges)
     for node in graph.nodes:
@@ -84,13 +89,13 @@ def _with_derived_ranges(graph: Graph, ranges: Ranges) -> Ranges:
 
 
 def _is_rounded(graph: Graph, node: Node, floating: Collection[str]) -> bool:
-    """Whether the result of a node is held in int8, there or on its way into what reads it."""
+    """Whether the result of a node is stored in int8, as output or as input of a reader."""
     readers = graph.consumers(node.output)
     return node.kind not in floating or not readers or any(reader.kind not in floating for reader in readers)
 
 
 def _head_tensors(graph: Graph) -> list[str]:
-    """The outputs, and what the RESHAPE before an output reads."""
+    """The outputs, and the inputs of a RESHAPE before an output."""
     tensors = []
     for tensor in graph.outputs.values():
         tensors.append(tensor)
@@ -101,7 +106,7 @@ def _head_tensors(graph: Graph) -> list[str]:
 
 
 def _canonical_bytes(content: bytes) -> bytes:
-    """The same model, input and outputs named by role, every buffer used once and inside the flatbuffer."""
+    """The same model with input and outputs named by role, and every buffer used once and stored in the flatbuffer."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     subgraph, signature = model.subgraphs[0], model.signatureDefs[0]
     for entry in (*signature.inputs, *signature.outputs):

@@ -1,7 +1,7 @@
-"""How each model is made: where its float original comes from and which named transformations it goes through.
+"""Recipe of each model: source of its float original, and the named transformations.
 
-Everything measured on faces (equalization factors, activation ranges, the impostor table) stands in
-models/ranges/<name>.json, so making a model needs no face data and gives the same bytes every time.
+All data measured on faces (equalization factors, activation ranges, the impostor table) is stored in
+models/ranges/<name>.json. Making a model needs no face data and gives the same bytes every time.
 """
 
 from __future__ import annotations
@@ -54,34 +54,34 @@ _MOBILEFACENET = ModelSource(
 
 
 class CalibrationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What calibration found, models/ranges/<name>.json; committed, so nobody needs faces."""
+    """Calibration data, models/ranges/<name>.json; it is committed, so that making a model needs no faces."""
 
-    faces: str  # what it was measured on, for people
-    equalization: Exponents  # per convolution, each output channel's factor in quarter steps; empty: none
+    faces: str  # photos of the measurement, for people
+    equalization: Exponents  # factor of each output channel in quarter steps, per convolution; empty: none
     ranges: Ranges  # lowest and highest value of every tensor between the nodes, after equalization
-    centres: dict[str, list[int]] = {}  # per centred output, the middle of what each value was seen to be
-    corrections: dict[str, list[float]] = {}  # per corrected output, the mean by which each value came out too low
+    centres: dict[str, list[int]] = {}  # per centred output, the middle of the measured range of each value
+    corrections: dict[str, list[float]] = {}  # per corrected output, the mean by which each int8 value is too low
     impostors: tuple[OperatingPoint, ...] = ()  # embedder only, see `edge.vision.manifest.Model`
     typical_length: float = 0.0  # embedder only
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one model is made."""
+    """Recipe of one model."""
 
     name: str  # in the manifest
     job: str  # detector, landmarks or embedder
     source: ModelSource  # the pinned float original
-    steps: tuple[Step, ...]  # from the file as shipped to a clean float graph with the int8 file's outputs
-    mean: float = 127.5  # the original takes (p - mean) / std of the pixel's RGB values p in 0..255
+    steps: tuple[Step, ...]  # from the published file to a float graph with the outputs of the int8 file
+    mean: float = 127.5  # input of the original: (p - mean) / std of the RGB values p in 0..255
     std: float = 127.5
     # Kinds of operations that stay in float32 between int8 convolutions: XNNPACK has no int8 PRELU, and its depthwise
-    # convolutions and additions are no slower in float32, without a rounding each.
+    # convolutions and additions are not slower in float32 and avoid a rounding.
     floating: tuple[str, ...] = ()
     float_heads: bool = True  # whether the outputs, and the convolutions that make them, stay in float32
-    centred: tuple[str, ...] = ()  # outputs of which int8 holds the deviation from the measured middle
-    corrected: tuple[str, ...] = ()  # outputs whose mean int8 error is taken into the bias of the last convolution
-    whole_tail: int = 0  # number of last nodes whose range spans all values seen, see `calibrate.HEADROOM`
+    centred: tuple[str, ...] = ()  # outputs stored in int8 as deviation from the measured middle
+    corrected: tuple[str, ...] = ()  # outputs whose mean int8 error is corrected in the bias of the last convolution
+    whole_tail: int = 0  # number of last nodes whose range includes all measured values, see `calibrate.HEADROOM`
     anchors: tuple[AnchorLayer, ...] = ()  # detector only
 
     @property
@@ -95,10 +95,10 @@ class Recipe:
         return (0.0, 255 / self.std) if self.mean == 0 else (-128 / self.std, 127 / self.std)
 
     def normalize(self, original: bytes) -> Graph:
-        """The float reference: the original's function with the int8 file's input, outputs and batch.
+        """The float reference: the function of the original with the input, outputs and batch of the int8 file.
 
         Raises:
-            ModelError: the original is not what the recipe expects.
+            ModelError: the original does not match the recipe.
         """
         graph = read_graph(original)
         for step in self.steps:
@@ -112,7 +112,7 @@ class Recipe:
         return float_runner(self.normalize(original), self.image_range)
 
     def fold(self, original: bytes) -> Graph:
-        """The float reference with what can be folded folded; where equalization is measured and applied."""
+        """The folded float reference, on which equalization is measured and applied."""
         graph = self.normalize(original)
         rewrite.merge_linear(graph)
         rewrite.fold_steep_slopes(graph)
@@ -120,7 +120,7 @@ class Recipe:
         return graph
 
     def prepare(self, original: bytes, exponents: Exponents, centres: dict[str, list[int]]) -> Graph:
-        """The graph that is quantized: equalized, its outputs centred; still the same float function."""
+        """The graph to quantize, with the same float function: equalized, with centred outputs."""
         graph = self.fold(original)
         if exponents:
             equalize(graph, exponents)
@@ -133,13 +133,12 @@ class Recipe:
         """The int8 file.
 
         Args:
-            original: the float file.
-            measured: on faces.
-            whole: nothing but the heads stays in float32, for accelerators that know integers alone; slower on
-                processors.
+            original: float file.
+            measured: calibration data.
+            whole: keep only the heads in float32, for accelerators that support only integers; slower on processors.
 
         Raises:
-            ModelError: the ranges are not those of this graph.
+            ModelError: the ranges do not match this graph.
         """
         graph = self.prepare(original, measured.equalization, measured.centres)
         for role, shift in measured.corrections.items():

@@ -1,6 +1,6 @@
-"""Rewrites of a float graph that keep its function: what the int8 kernels cannot do becomes what they can.
+"""Rewrites of a float graph that keep its function, and replace operations that int8 kernels do not support.
 
-Each works in place, is exact up to float rounding, and is a step of a recipe.
+Each rewrite works in place, is exact up to float rounding, and is a step of a recipe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 def fuse_relu(graph: Graph) -> None:
-    """Fold every RELU into the ADD or convolution before it: a RELU that stands alone is not delegated in int8."""
+    """Fold every RELU into the ADD or convolution before it, because a separate RELU is not delegated in int8."""
     for relu in [node for node in graph.nodes if node.kind == "RELU"]:
         before = graph.producer(relu.inputs[0])
         if before is None or before.kind not in (*CONVOLUTIONS, "ADD") or len(graph.consumers(before.output)) != 1:
@@ -28,7 +28,7 @@ def fuse_relu(graph: Graph) -> None:
 
 
 def batch_one(graph: Graph) -> None:
-    """Make a network of a fixed larger batch one of batch 1; its final RESHAPE keeps its last axis."""
+    """Change a network with a fixed larger batch to batch 1; its final RESHAPE keeps its last axis."""
     graph.shapes = {t: (1, *shape[1:]) for t, shape in graph.shapes.items()}
     for node in graph.nodes:
         if node.kind == "RESHAPE":
@@ -37,11 +37,10 @@ def batch_one(graph: Graph) -> None:
 
 
 def fold_input(graph: Graph, mean: float, std: float) -> None:
-    """Take BGR instead of RGB, and p/std (mean 0) or (p-128)/std instead of (p-mean)/std, p the pixel's value 0..255.
+    """Change the input to BGR, and to p/std (mean 0) or (p-128)/std instead of (p-mean)/std; p is the pixel, 0..255.
 
-    The first convolution takes the channel order into its weights and the offset of half a grey level (mean 127.5
-    against 128) into its bias. At the padded border, where the original pads with exactly mean grey, that leaves a
-    difference of half a grey level.
+    The weights of the first convolution get the channel order, and its bias the offset of half a grey level (mean 127.5
+    instead of 128). The padded border, which the original pads with the mean, differs by half a grey level.
     """
     (conv,) = graph.consumers(graph.inputs[0])
     weights = graph.constants[conv.inputs[1]][..., ::-1]
@@ -62,13 +61,13 @@ def scale_channels(graph: Graph, conv: Node, factors: Array) -> None:
 
 
 def scale_inputs(graph: Graph, conv: Node, factors: Array) -> None:
-    """Multiply what a convolution makes of its input channels by `factors`."""
+    """Multiply the contributions of the input channels of a convolution by `factors`."""
     weights = conv.inputs[1]
     graph.constants[weights] = (graph.constants[weights] * factors.reshape(1, 1, 1, -1)).astype(np.float32)
 
 
 def merge_linear(graph: Graph) -> None:
-    """Make one convolution of two: a 1x1 without activation that only feeds another 1x1 disappears into it."""
+    """Merge a 1x1 convolution without activation into the 1x1 convolution that is its only reader."""
     for first in [node for node in graph.nodes if _is_pointwise(graph, node)]:
         readers = graph.consumers(first.output)
         if first.options.fusedActivationFunction or len(readers) != 1 or not _is_pointwise(graph, readers[0]):
@@ -97,7 +96,7 @@ def split_heads(graph: Graph) -> None:
     for tensor in graph.outputs.values():
         head = graph.producer(tensor)
         if head is None:
-            raise ModelError(f"{tensor}: an output that no node makes")
+            raise ModelError(f"{tensor}: no node has this output")
         for k, part in enumerate(head.inputs if head.kind == "CONCATENATION" else [tensor]):
             shape = graph.shapes[part]
             outputs[f"{'scores' if shape[-1] == 1 else 'boxes'}_{k}"] = part
@@ -109,9 +108,9 @@ def split_heads(graph: Graph) -> None:
 
 
 def centre_output(graph: Graph, role: str, centre: Array) -> None:
-    """Let the last convolution give the deviation from a constant, which a final ADD brings back.
+    """Make the last convolution compute the deviation from a constant, and add the constant with a final ADD.
 
-    The int8 scale then spans how far the values stray instead of where they lie; the ADD is meant to stay in float.
+    The int8 scale then covers the deviations instead of the values; the ADD must stay in float.
     """
     tensor = graph.outputs[role]
     head = graph.producer(tensor)
@@ -127,12 +126,12 @@ def centre_output(graph: Graph, role: str, centre: Array) -> None:
 
 
 def shift_output(graph: Graph, role: str, shift: Array) -> None:
-    """Add a constant per channel to an output, in the bias of the convolution that makes it."""
+    """Add a constant per channel to an output, in the bias of its convolution."""
     node = graph.producer(graph.outputs[role])
     while node is not None and node.kind not in CONVOLUTIONS:
         node = graph.producer(node.inputs[0])
     if node is None:
-        raise ModelError(f"{role}: no convolution makes it")
+        raise ModelError(f"{role}: not the output of a convolution")
     bias = node.inputs[2]
     graph.constants[bias] = (graph.constants[bias] + shift).astype(np.float32)
 
@@ -143,7 +142,7 @@ def name_outputs(graph: Graph, roles: tuple[str, ...]) -> None:
 
 
 def name_tensors(graph: Graph) -> None:
-    """Names that say place and kind (n007_conv_2d, n007_weights), the same each time; outputs by role."""
+    """Name tensors by number and kind (n007_conv_2d, n007_weights), reproducibly; outputs by role."""
     tidy(graph)
     names: dict[str, str] = {}
     for number, node in enumerate(graph.nodes):
@@ -155,10 +154,9 @@ def name_tensors(graph: Graph) -> None:
     rename(graph, names)
 
 
-# PReLU, which neither the quantizer nor XNNPACK's int8 path has: folded for what follows, or made of what both have.
-# Doors run it in float32 between int8 convolutions, see `recipe.Recipe.floating`; what must be integer throughout, for
-# an Edge TPU, takes `prelu_as_max`, or `prelu_as_add` where slopes are above 1. docs/lab/quantization.md lists the
-# others and their times.
+# PReLU is supported neither by the quantizer nor by the int8 path of XNNPACK. Doors run it in float32 between int8
+# convolutions, see `recipe.Recipe.floating`. Fully integer models, for an Edge TPU, use `prelu_as_max`, or
+# `prelu_as_add` if slopes are above 1. docs/lab/quantization.md lists other forms and their times.
 
 
 def merge_prelus(graph: Graph) -> None:
@@ -178,10 +176,10 @@ def merge_prelus(graph: Graph) -> None:
 
 
 def fold_steep_slopes(graph: Graph) -> None:
-    """Bring PRELU slopes to -1..1 where convolutions stand on both sides.
+    """Change PRELU slopes to -1..1 if there is a convolution before and after.
 
-    PReLU_a(x) = -a PReLU_{1/a}(-x) for a > 0, and |a| PReLU_{1/a}(-x) for a < 0: the sign goes into the convolution
-    before, the factor into the one after.
+    PReLU_a(x) = -a PReLU_{1/a}(-x) for a > 0, and |a| PReLU_{1/a}(-x) for a < 0: the convolution before gets the sign,
+    and the convolution after gets the factor.
     """
     for prelu in [node for node in graph.nodes if node.kind == "PRELU"]:
         before, readers = graph.producer(prelu.inputs[0]), graph.consumers(prelu.output)
@@ -196,7 +194,7 @@ def fold_steep_slopes(graph: Graph) -> None:
 
 
 def prelu_as_max(graph: Graph) -> None:
-    """PReLU(x) = max(x, a x) for slopes up to 1: a depthwise 1x1 convolution and a MAXIMUM; steeper layers are left."""
+    """PReLU(x) = max(x, a x) for slopes up to 1: a depthwise 1x1 convolution and a MAXIMUM; steeper layers are kept."""
     for prelu in [node for node in graph.nodes if node.kind == "PRELU"]:
         x, slope = prelu.inputs
         values = graph.constants[slope].reshape(-1)
@@ -210,7 +208,7 @@ def prelu_as_max(graph: Graph) -> None:
 
 
 def prelu_as_add(graph: Graph) -> None:
-    """PReLU(x) = x + relu((a - 1) x) for slopes up to 1; steeper channels need a sign after the relu, one node more."""
+    """PReLU(x) = x + relu((a - 1) x) for slopes up to 1; steeper channels need one more node for the sign."""
     for prelu in [node for node in graph.nodes if node.kind == "PRELU"]:
         x, slope = prelu.inputs
         values = graph.constants[slope].reshape(-1)

@@ -1,4 +1,4 @@
-"""Runs models: the float graph and the int8 file behind the same call, from the same pixels."""
+"""Runs float graphs and int8 files with the same interface and the same pixels."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from edge.core.files import captured_stderr
 from edge.core.records import BgrImage, FloatArray
 from threshold_tools.quantize.graph import Graph, write_graph
 
-_STORED = (np.arange(256, dtype=np.uint8) ^ 0x80).view(np.int8)  # what an int8 input holds of each pixel value
+_STORED = (np.arange(256, dtype=np.uint8) ^ 0x80).view(np.int8)  # int8 input for each pixel value
 
 
 class ModelRunner:
     """A TFLite file, loaded with one thread.
 
     Attributes:
-        input, outputs: LiteRT's details of the input, and of each output by role.
+        input, outputs: LiteRT details of the input, and of each output by role.
         size_px: side of the square input.
-        invoke: runs the model on what its input holds.
+        invoke: runs the model on its present input.
     """
 
     def __init__(self, content: bytes, image_range: tuple[float, float] = (0.0, 0.0)) -> None:
         """
         Args:
-            content: an int8 file, by the contract of the manifest, or a float one.
-            image_range: real values of the darkest and the brightest pixel; an int8 file has its own.
+            content: int8 file, by the contract of the manifest, or float file.
+            image_range: real values of the darkest and the brightest pixel, for a float file.
         """
         with captured_stderr():
             self._interpreter = Interpreter(model_content=content, num_threads=1)
@@ -42,7 +42,7 @@ class ModelRunner:
         self._values = _STORED if is_int8 else np.linspace(*image_range, 256, dtype=np.float32)
 
     def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]:
-        """Outputs by role, as real values, of a picture (size, size, 3) uint8 BGR."""
+        """Outputs by role, as real values, for a picture (size, size, 3) uint8 BGR."""
         self._interpreter.set_tensor(self.input["index"], self._values[pixels][None])
         self.invoke()
         return {role: self._real(details) for role, details in self.outputs.items()}
@@ -56,7 +56,7 @@ class ModelRunner:
 
     def delegated(self) -> tuple[int, int]:
         """Number of partitions that XNNPACK runs, and of int8 nodes that it leaves to the plain kernels."""
-        nodes = self._interpreter._get_ops_details()  # the only way to the delegated plan from Python
+        nodes = self._interpreter._get_ops_details()  # the only access to the delegated plan from Python
         kinds = [node["op_name"] for node in nodes]
         return kinds.count("DELEGATE"), kinds.count("MAXIMUM")
 
@@ -67,9 +67,9 @@ def float_runner(graph: Graph, image_range: tuple[float, float], *, watch: bool 
 
 
 def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: int = 5) -> FloatArray:
-    """Processor time of each call in each round (calls, rounds), ms, in turns so that a busy moment strikes all alike.
+    """Processor time of each call in each round (calls, rounds), ms; calls alternate, so that load affects all.
 
-    Of this thread: the models are loaded with one, and what else the machine does is not theirs.
+    Only the time of this thread counts: the models are loaded with one thread.
     """
     times = np.zeros((len(calls), rounds), np.float32)
     for call in calls:

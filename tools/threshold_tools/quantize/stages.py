@@ -1,4 +1,4 @@
-"""What each model sees of photos: the door's own stages, run on a float graph or an int8 file, and scenes of a door."""
+"""Inputs of each model from photos, by the stages of a door on a float graph or an int8 file; and scenes of a door."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEMPLATE_PX = (
     (70.7299, 92.2041),
 )
 _SCENE = (480, 640)  # height, width
-_FEW = 20  # photos; of fewer, scenes are made
+_FEW = 20  # photos; with fewer, scenes are rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class _Contract:
 
 
 class RunnerNetwork:
-    """A runner as `edge.vision.tflite.LoadedModel`, so that the door's stages accept it."""
+    """A runner with the interface of `edge.vision.tflite.LoadedModel`, for the stages of a door."""
 
     def __init__(self, runner: ModelRunner, anchors: tuple[AnchorLayer, ...] = ()) -> None:
         self.contract = _Contract(runner.size_px, anchors)
@@ -53,7 +53,7 @@ class RunnerNetwork:
         self._outputs = self._runner(self.pixels)
 
     def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> FloatArray:
-        """A copy of one output, float32, without the batch axis, only the chosen rows."""
+        """A copy of the chosen rows of one output, float32, without the batch axis."""
         return np.array(self._outputs[role][0, rows], np.float32)
 
     def quantized_floor(self, role: str, real: float) -> NDArray[np.intp]:
@@ -62,35 +62,35 @@ class RunnerNetwork:
 
 
 class SubjectFinder:
-    """Finds the person a photo is of, as enrolment does; not thread-safe."""
+    """Finds the main face of a photo, as enrolment does; not thread-safe."""
 
     def __init__(
         self, runner: ModelRunner, anchors: tuple[AnchorLayer, ...], min_score: float = DetectorConfig().min_score
     ) -> None:
-        """`runner`: a detector with these grids; `min_score`: of a face, 0..1."""
+        """`runner`: a detector with these grids; `min_score`: minimum score of a face, 0..1."""
         self._running = RunnerNetwork(runner, anchors)
         self._detector = Detector(self._running, DetectorConfig(min_score=min_score))
 
     def find(self, photo: BgrImage) -> Face | None:
-        """The subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
+        """The main face of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
         return subject(self._detector.detect(Frame(photo, 0, 0)), photo.shape[1], photo.shape[0])
 
     def input_of(self, photo: BgrImage) -> BgrImage:
-        """What the detector sees of a photo, (side, side, 3) uint8 BGR."""
+        """The input of the detector for a photo, (side, side, 3) uint8 BGR."""
         self._detector.detect(Frame(photo, 0, 0))
         return self._running.pixels.copy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInputs:
-    """What one photo becomes, uint8 BGR."""
+    """Inputs of mesh and embedder for one photo, uint8 BGR."""
 
-    mesh: BgrImage  # the upright face crop
-    face: BgrImage  # the aligned one
+    mesh: BgrImage  # upright face crop
+    face: BgrImage  # aligned face
 
 
 class Cropper:
-    """Photos to what the mesh and the embedder see; not thread-safe."""
+    """Crops photos to the inputs of mesh and embedder; not thread-safe."""
 
     def __init__(self, models: Mapping[str, ModelRunner], min_score: float = DetectorConfig().min_score) -> None:
         """`models`: "detector-far", "landmarks" and, for the size of its input, "embedder"; `min_score`: 0..1."""
@@ -103,7 +103,7 @@ class Cropper:
         self._aligner = Aligner(tuple((x * scale, y * scale) for x, y in TEMPLATE_PX), into=self._face)
 
     def crop(self, photo: BgrImage) -> ModelInputs | None:
-        """The crops of the subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
+        """The crops of the main face of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
         face = self._finder.find(photo)
         if face is None:
             return None
@@ -115,9 +115,9 @@ class Cropper:
 def model_inputs(
     recipe: Recipe, paths: list[Path], floats: Mapping[str, ModelRunner], count: int
 ) -> Iterator[BgrImage]:
-    """What a model sees of at most `count` photos: whole scenes, mesh crops or aligned faces, uint8 BGR.
+    """Inputs of a model for at most `count` photos: whole scenes, mesh crops or aligned faces, uint8 BGR.
 
-    Faces are found by `floats`, the float form of every model; photos without a face give no picture.
+    `floats`, the float form of every model, finds the faces; photos without a face are skipped.
     """
     if recipe.job == "detector":
         own = SubjectFinder(floats[recipe.name], recipe.anchors)
@@ -131,7 +131,7 @@ def model_inputs(
 
 
 def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
-    """Door scenes from photos: as they are, and smaller before a sharp or a blurred background; the same for a seed."""
+    """Scenes of a door from photos: unchanged, and smaller in front of a sharp or blurred background."""
     random = np.random.default_rng(seed)
     height, width = _SCENE
     for k in range(count):
@@ -152,7 +152,7 @@ def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
 
 
 def _views(paths: list[Path], count: int) -> Iterator[BgrImage]:
-    """At most `count` of the photos, evenly spaced; of a few photos that many scenes instead."""
+    """At most `count` photos, evenly spaced; with few photos, `count` scenes."""
     if len(paths) < _FEW:
         yield from scenes(paths, count, seed=2)
         return

@@ -1,7 +1,7 @@
-"""Rewrites of a float graph that keep its function and suit XNNPACK's kernels; the last steps before quantizing.
+"""Rewrites of a float graph for the kernels of XNNPACK that keep its function; the last steps before quantizing.
 
-The int8 kernels take channels in eights and make them in sixteens, so three channels cost as much as eight, and 24 as
-much as 32. docs/lab/quantization.md has the times.
+The int8 kernels read channels in groups of 8 and write them in groups of 16. Three input channels therefore cost the
+same as eight, and 24 output channels the same as 32. docs/lab/quantization.md lists times.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from ai_edge_litert import schema_py_generated as schema
 
 from threshold_tools.quantize.graph import Graph, Node, tidy
 
-_LANES = 16  # channels that int8 kernels make at once
-_MANY = 1000  # pixels from which padding each of them costs more than a few channels more
+_LANES = 16  # channels that int8 kernels write together
+_MANY = 1000  # pixels; from this number, padding costs more than additional channels
 _WIDENABLE = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MAX_POOL_2D", "PAD")
 _SAME, _VALID = schema.Padding.SAME, schema.Padding.VALID
 
 
 def pair_columns(graph: Graph) -> None:
-    """Let the first convolution, of stride 2, read two pixels of three channels as one of six."""
+    """Make the first convolution, of stride 2, read two pixels of three channels as one pixel of six."""
     (conv,) = graph.consumers(graph.inputs[0])
     _, height, width, channels = graph.shapes[graph.inputs[0]]
     weights = graph.constants[conv.inputs[1]]
@@ -39,7 +39,7 @@ def pair_columns(graph: Graph) -> None:
 
 
 def pad_early(graph: Graph) -> None:
-    """Make channels of zeros where they are free, instead of padding with them pixel by pixel later."""
+    """Add channels of zeros in earlier convolutions, where they cost no time, instead of padding them later."""
     for pad in [node for node in graph.nodes if node.kind == "PAD"]:
         _, height, width, after = graph.shapes[pad.output]
         source = pad.inputs[0]
@@ -57,7 +57,7 @@ def pad_early(graph: Graph) -> None:
 
 
 def _spread(graph: Graph, tensor: str, wide: set[str], end: Node) -> bool:
-    """Collect the tensors that must have as many channels as `tensor`; whether all of them can have more."""
+    """Collect the tensors that must have the same number of channels as `tensor`; return whether all can have more."""
     if tensor in wide:
         return True
     maker = graph.producer(tensor)
@@ -74,7 +74,7 @@ def _spread(graph: Graph, tensor: str, wide: set[str], end: Node) -> bool:
 
 
 def _widen(graph: Graph, wide: set[str], channels: int) -> None:
-    """Give these tensors channels of zeros until they have this many."""
+    """Add channels of zeros to these tensors up to this number."""
     more = {tensor: channels - graph.shapes[tensor][-1] for tensor in wide}
     for node in graph.nodes:
         made, read = more.get(node.output, 0), more.get(node.inputs[0], 0)
@@ -100,9 +100,9 @@ def _extend(graph: Graph, constant: str, axis: int, more: int) -> None:
 
 
 def multiply_and_average(graph: Graph) -> None:
-    """Make of a depthwise convolution over the whole picture a product, a mean and a sum.
+    """Replace a depthwise convolution over the whole picture by a product, a mean and a sum.
 
-    XNNPACK has no depthwise kernel of more than 25 taps and takes one channel after the other.
+    XNNPACK has no depthwise kernel with more than 25 taps, and would process one channel after another.
     """
     for node in [node for node in graph.nodes if node.kind == "DEPTHWISE_CONV_2D"]:
         weights = graph.constants[node.inputs[1]]

@@ -51,7 +51,7 @@ class ReportDocument:
         verdict: result and recommendation.
         facts: name and value of the key figures.
         tables: all other figures.
-        notes: remarks such as parts that could not be measured.
+        notes: short comments, such as parts that could not be measured.
         sketch: drawing in text characters for a terminal; a page has plots instead.
     """
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from edge.core.terminal import Terminal
 from threshold_tools.reports.document import ReportDocument, ReportTable, Tone
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class ProgressBar(Protocol):
 
 def show(document: ReportDocument) -> None:
     """Print a report to standard output."""
-    if not sys.stdout.isatty():
+    if not Terminal(sys.stdout).interactive:
         print(to_text(document))
         return
     from rich.console import Console
@@ -83,7 +84,7 @@ def track(items: Iterable[_T], text: str, total: int | None = None) -> Iterator[
 
 def _bar() -> Progress | None:
     """A progress bar on a terminal; None in a pipe or without rich."""
-    if not sys.stderr.isatty():
+    if not Terminal(sys.stderr).interactive:
         return None
     try:
         from rich.console import Console

@@ -18,13 +18,13 @@ class TestCollapseDetector:
         assert not detector.update(0.05, 0.2)
         assert detector.update(0.05, 0.18).startswith("collapsed: all vectors alike, 0.180 apart, at first 1.900; ")
 
-    def test_a_loss_that_is_stuck_at_the_margin_is_noticed(self) -> None:
+    def test_loss_stuck_at_the_margin_is_detected(self) -> None:
         detector = CollapseDetector(0.2)
         answers = [detector.update(0.2 + 0.003 * (-1) ** step, 1.9) for step in range(WINDOW)]
         assert not any(answers[:-1])
         assert answers[-1].startswith("collapsed: the loss is stuck at 0.200")
 
-    def test_a_loss_that_only_passes_the_margin_is_none_of_its_business(self) -> None:
+    def test_loss_that_passes_the_margin_is_not_stuck(self) -> None:
         detector = CollapseDetector(0.2)
         assert not any(detector.update(0.25 - 0.001 * step, 1.9) for step in range(3 * WINDOW))
 

@@ -38,9 +38,7 @@ class TestAdapt:
         if name != "triplet-semihard":  # its triplets are chosen again to be as hard as before
             assert course[-1] < course[0]
 
-    def test_a_head_that_helps_is_written_and_helps_in_the_evaluation(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_helpful_head_is_written(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         photos = half_noise()
         source, out, plot = stored(tmp_path / "x.npz", photos), tmp_path / "h", tmp_path / "p.html"
         words = [str(source), "--loss", "contrastive", "--out", str(out), "--html", str(plot), "--json"]
@@ -104,6 +102,6 @@ class TestAdapt:
         with pytest.raises(InputError, match="people have two photos"):
             main([str(FOLDER / "people")])
 
-    def test_a_missing_folder_for_the_head_is_told_before_any_training(self, tmp_path: Path) -> None:
+    def test_missing_output_folder_is_reported_before_training(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such folder"):
             main(["x.npz", "--out", str(tmp_path / "nowhere" / "h")])

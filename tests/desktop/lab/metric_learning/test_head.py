@@ -25,7 +25,7 @@ class TestHead:
         assert np.array_equal(found.matrix, self.HEAD.matrix)
         assert found.origin == self.HEAD.origin
 
-    def test_behind_a_head_vectors_are_units_and_none_stays_none(self) -> None:
+    def test_head_keeps_unit_vectors_and_zeros(self) -> None:
         vectors = np.vstack([even_noise(3).vectors, np.zeros((1, SIZE))]).astype(np.float32)
         moved = project(np.diag(np.arange(1.0, SIZE + 1)), vectors)
         assert np.linalg.norm(moved[:-1], axis=1) == pytest.approx(np.ones(len(moved) - 1), abs=1e-6)
@@ -47,7 +47,7 @@ class TestHead:
         with pytest.raises(InputError, match="version 2"):
             read_head(tmp_path / "h")
 
-    def test_stored_vectors_are_put_behind_it_under_a_name_of_their_own(self, tmp_path: Path) -> None:
+    def test_stored_vectors_behind_a_head_have_their_own_hash(self, tmp_path: Path) -> None:
         """Neither the embedder's vectors nor another head's can be mistaken for them."""
         photos = even_noise(3)
         source = stored(tmp_path / "x.npz", photos)

@@ -48,7 +48,7 @@ PAIR_LOSSES: tuple[losses.Loss, ...] = (losses.Contrastive(1.5), *TRIPLETS)
 
 class TestLosses:
     @pytest.mark.parametrize("loss", [*PAIR_LOSSES, arcface(0.4), arcface(BEYOND)])
-    def test_derivatives_are_what_central_differences_say(self, loss: losses.Loss) -> None:
+    def test_derivatives_match_central_differences(self, loss: losses.Loss) -> None:
         """Of the loss by the vectors and by what the loss learns itself."""
         vectors, people = batch()
         inputs = torch.tensor(vectors).requires_grad_()
@@ -119,7 +119,7 @@ class TestLosses:
         for loss in unmoved:
             assert measure(loss, vectors, list(range(13))) == (0, 0)
 
-    def test_arcface_has_a_prototype_for_everybody_with_several_photos(self) -> None:
+    def test_arcface_prototypes_of_people_with_several_photos(self) -> None:
         photos = crowd([1, 3, 2, 1], np.full(SIZE, 0.5))
         loss = losses.make_loss("arcface", photos)
         assert isinstance(loss, losses.ArcFace)
@@ -144,7 +144,7 @@ class TestMining:
         found = losses.mine_triplets(torch.tensor(self.GAPS_SQ), torch.tensor([0, 0, 1, 2, 3, 4]), 0.2, mining, rng)
         return list(zip(*(rows.tolist() for rows in found), strict=True))
 
-    def test_hard_takes_the_nearest_of_somebody_else(self) -> None:
+    def test_hard_mining_takes_the_nearest_other_person(self) -> None:
         assert self.mine("hard") == [(0, 1, 2), (1, 0, 2)]
 
     def test_semihard_takes_the_nearest_between_positive_and_margin(self) -> None:

@@ -42,7 +42,7 @@ class TestSignificance:
         assert few is not None
         assert "FNIR at FPIR 1e-02" not in few.names
 
-    def test_a_bootstrap_sample_is_what_its_people_drawn_several_times_say(self) -> None:
+    def test_bootstrap_sample_equals_repeated_people(self) -> None:
         """TAR and EER, all pairs of the sample gone through; two copies of one person are no impostors."""
         photos = crowd([3, 2, 4, 1, 3, 2, 1, 5], np.full(SIZE, 0.9))
         votes = np.array([2, 0, 1, 3, 1, 1, 0, 2])
@@ -67,7 +67,7 @@ class TestSignificance:
         found = significance.ResampledPairs(photos, 1.0).rates([0.05], votes)
         assert found == pytest.approx([tar, eer])
 
-    def test_searches_of_people_drawn_several_times_count_as_often(self) -> None:
+    def test_searches_are_weighted_by_draws(self) -> None:
         tried = open_set_identification.open_set(crowd([9] * 60, np.full(SIZE, 0.7)), significance.IMAGES, 0)
         assert tried is not None
         rng, once = np.random.default_rng(1), np.ones(60, np.int64)
@@ -99,7 +99,7 @@ class TestSignificance:
         assert all(abs(gain.value) < 1e-3 for gain in found)
         assert significance.summarize_significance(found) == "no difference"
 
-    def test_a_positive_gain_is_a_better_rate_whichever_way_the_rate_goes(self) -> None:
+    def test_positive_gain_is_better_for_every_rate(self) -> None:
         photos = half_noise(100)
         mute = np.diag(np.repeat([1.0, 0.1], SIZE // 2))
         without, muted = (

@@ -16,7 +16,7 @@ from threshold_tools.lab.metric_learning.comparison import MAX_PHOTOS, split_peo
 
 
 class TestSplit:
-    def test_nobody_is_in_two_sets_and_all_sets_are_alike(self) -> None:
+    def test_sets_are_disjoint_and_similar(self) -> None:
         photos = crowd([1] * 100 + [2] * 60 + [6] * 40, np.full(SIZE, 0.5))
         split = split_people(photos, 4)
         sets = (split.train, split.validation, split.held_out)
@@ -34,7 +34,7 @@ class TestSplit:
         assert any("p000" in split.validation.names for split in splits)
         assert any("p000" in split.held_out.names for split in splits)
 
-    def test_photos_without_a_face_and_more_than_enough_photos_are_left_out(self) -> None:
+    def test_faceless_and_surplus_photos_are_left_out(self) -> None:
         photos = crowd([MAX_PHOTOS + 9] * 3 + [3] * 47, np.full(SIZE, 0.5))
         found = np.ones(len(photos), bool)
         found[::7] = False

@@ -37,7 +37,7 @@ class TestTraining:
         assert np.array_equal(done.matrix, seen[3])
         assert "no better on validation" in done.ended
 
-    def test_without_anything_better_the_head_is_no_head(self) -> None:
+    def test_identity_is_kept_without_improvement(self) -> None:
         shown: list[TrainingCheck] = []
         config = TrainingConfig(steps=60, check_every=20)
         done = train(even_noise(), losses.Contrastive(), config, 0, validate=lambda _: 0.5, on_check=shown.append)
@@ -64,7 +64,7 @@ class TestTraining:
             moved.append(float(np.linalg.norm(matrices[-1] - np.eye(SIZE))))
         assert moved[1] < 0.2 * moved[0]
 
-    def test_training_that_collapses_is_stopped_and_says_so(self) -> None:
+    def test_collapsed_training_is_stopped(self) -> None:
         config = TrainingConfig(steps=3000, check_every=50, patience=100, rate=0.01, pull=0.0)
         done = train(one_side(), losses.Triplet("hard"), config, 0, validate=lambda _: 0.0, on_check=lambda _: None)
         assert done.lost

@@ -1,7 +1,7 @@
-"""What goes wrong at a door, done to photos on purpose: each kind at a random strength, under a seed.
+"""Degrades photos as cameras and visitors do at a door: each kind at a random strength, with a seed.
 
-Blur, distance and light act on the whole picture, at a strength relative to the distance of the eyes, so that the
-same harm comes to small and large faces; what covers a face is drawn along its mesh.
+Blur, distance and light act on the whole picture, at a strength relative to the distance of the eyes, so that small and
+large faces are degraded equally. Masks and other covers are drawn along the landmarks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _FACE = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 37
 _OVAL = (*_FACE, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
 _MASKED = (6, 351, 350, 329, 330, 352, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
 _MASK = (*_MASKED, 152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 123, 101, 100, 121, 122)  # nose bridge to chin
-_RIGHT, _LEFT = 234, 454  # sides of the face, the person's own
+_RIGHT, _LEFT = 234, 454  # sides of the face, from the view of the person
 
 
 def degrade(kind: str, pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
-    """A copy of (H, W, 3) uint8 BGR pixels, harmed in the way named `kind`, one of `KINDS`."""
+    """A copy of (H, W, 3) uint8 BGR pixels, degraded by `kind`, one of `KINDS`."""
     return np.ascontiguousarray(_KINDS[kind](pixels, landmarks, rng), np.uint8)
 
 
@@ -96,7 +96,7 @@ def _levels(values: NDArray[np.floating]) -> BgrImage:
 def _painted(
     pixels: BgrImage, corners: NDArray[np.floating], rng: np.random.Generator, colours: tuple[tuple[int, ...], ...]
 ) -> BgrImage:
-    """A polygon, its edge softened, in one of the colours, a little uneven, as cloth and skin are."""
+    """Draw a polygon with soft edges in one of the colours, slightly uneven like cloth and skin."""
     colour = np.array(colours[int(rng.integers(len(colours)))]) * rng.uniform(0.8, 1.15)
     drawn = np.zeros(pixels.shape[:2], np.uint8)
     cv2.fillPoly(drawn, [np.rint(corners * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
@@ -107,22 +107,22 @@ def _painted(
 
 Degradation = Callable[[BgrImage, Landmarks, np.random.Generator], cv2.typing.MatLike]
 _KINDS: dict[str, Degradation] = {
-    # Out of focus: a standard deviation of 2 to 12 % of the eyes' distance.
+    # Out of focus: standard deviation of 2 to 12 % of the distance of the eyes.
     "blur": lambda pixels, at, rng: cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.02, 0.12) * _eyes_px(at)),
-    # Smeared along a line of 10 to 60 % of the eyes' distance, in any direction.
+    # Motion blur along a line of 10 to 60 % of the distance of the eyes, in any direction.
     "motion": _motion,
-    # Far away: shrunk until the eyes are 10 to 36 px apart, then left so.
+    # Far away: reduced until the eyes are 10 to 36 px apart.
     "small": _small,
-    # Too little light: 5 to 40 % of it, and the sensor's noise.
+    # Too dark: 5 to 40 % of the light, and sensor noise.
     "dark": lambda pixels, _, rng: _levels(
         pixels.astype(np.float32) * rng.uniform(0.05, 0.4)
         + rng.normal(0, rng.uniform(1.5, 6), pixels.shape).astype(np.float32)
     ),
-    # Too much light, clipped: 1.5 to 5 times.
+    # Too bright: 1.5 to 5 times the light, clipped.
     "bright": lambda pixels, _, rng: _levels(pixels.astype(np.float32) * rng.uniform(1.5, 5.0)),
-    # A window or lamp at one side: full light there, 3 to 30 % of it at the other.
+    # Light from one side: 3 to 30 % of it at the other side.
     "side-light": _side_light,
-    # A mask over nose, mouth and chin, light, blue or black.
+    # A light, blue or black mask over nose, mouth and chin.
     "mask": lambda pixels, at, rng: _painted(
         pixels, at.points_px[list(_MASK), :2], rng, ((220, 220, 220), (170, 120, 60), (30, 30, 30))
     ),
@@ -130,7 +130,7 @@ _KINDS: dict[str, Degradation] = {
     "hand": _hand,
     # A dark bar over both eyes.
     "sunglasses": _sunglasses,
-    # A starved video stream: JPEG of quality 4 to 25.
+    # Strong compression: JPEG quality 4 to 25.
     "jpeg": _jpeg,
 }
 KINDS = tuple(_KINDS)

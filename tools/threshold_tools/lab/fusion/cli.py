@@ -1,12 +1,12 @@
-"""Measure what the samples of a track are worth, on faces of your own: DIR/<person>/*.jpg.
+"""Measure the value of the samples of a track on your own faces, to choose [quality] and [recognition] of door.toml.
 
-Every photo is sampled as it is and in degraded copies, under a seed: out of focus, smeared, far away, dark, glaring,
-lit from one side, compressed; with a mask, a hand before it, or sunglasses.
+Every photo is sampled unchanged and in degraded copies, with a seed: out of focus, motion blur, far away, dark, bright,
+lit from one side, compressed; with a mask, a hand in front of it, or sunglasses. Two parts are measured:
 
-  quality   which samples a door refuses, by kind of degradation, and how far the others are from their person
-  visits    the door's own rule, sample by sample: who is recognised and how soon, by `min_samples`
+    quality   share of samples that a door rejects, by kind of degradation, and distances of the others
+    visits    recognition and its duration with the rule of a door, sample by sample, by min_samples
 
-Use it to choose [quality] and [recognition] of door.toml: --config measures with the settings given there.
+--config uses the settings of a door.toml.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from threshold_tools.reports.document import (
 from threshold_tools.reports.terminal import show
 from threshold_tools.thresholds import threshold_for_fmr, threshold_sq
 
-FMR = 1e-4  # of the distance beyond which a single sample is a false non-match
-ONE_STRANGER_IN = 1000  # target behind the threshold of visits, as in tools/enroll.py
+FMR = 1e-4  # rate of the threshold beyond which a single sample is a false non-match
+ONE_STRANGER_IN = 1000  # target for the threshold of visits, the default of enrolment
 
 
 class TrackFusionReport(msgspec.Struct, frozen=True):
-    """What --json prints; empty where there are too few people or photos."""
+    """Record that --json prints; empty lists mean too few people or photos."""
 
     source: str
     embedder_sha256: str
@@ -142,7 +142,7 @@ def measure(source: Path, config: DoorConfig, *, copies: int, most: int, seed: i
     """Sample everybody and measure.
 
     Raises:
-        InputError: there is nothing usable in the folder.
+        InputError: the folder contains no usable photo.
     """
     if not source.is_dir():
         raise InputError(f"{source}: no such folder")
@@ -180,15 +180,15 @@ def measure(source: Path, config: DoorConfig, *, copies: int, most: int, seed: i
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, metavar="DIR", help="one folder of photos for each person")
+    parser.add_argument("source", type=Path, metavar="FOLDER", help="folder with one folder of photos for each person")
     parser.add_argument("--copies", type=int, default=4, metavar="N", help="degraded copies of a photo (default: 4)")
     parser.add_argument("--most", type=int, default=10, metavar="N", help="photos of one person (default: 10)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
-    parser.add_argument("--config", type=Path, metavar="door.toml", help="a door's [quality] and [recognition]")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="door.toml with [quality] and [recognition]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     arguments = parser.parse_args(argv)
     if arguments.seed < 0 or arguments.copies < 0 or arguments.most < 1:
-        parser.error("--seed and --copies must not be negative, --most at least 1")
+        parser.error("--seed and --copies must not be negative, and --most must be at least 1")
     config = read_config(arguments.config) if arguments.config else DoorConfig(site="any", door="any")
     report = measure(arguments.source, config, copies=arguments.copies, most=arguments.most, seed=arguments.seed)
     if arguments.json:

@@ -1,4 +1,4 @@
-"""What becomes of each kind of degradation: which samples a door refuses, and how far the others are from their person.
+"""Measures each kind of degradation: share of samples that a door rejects, and distances of the others.
 
 Each sample is compared with the centroid of the person's other photos, so that no photo is compared with itself.
 """
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from threshold_tools.lab.fusion.samples import SampleSet
 from threshold_tools.stats import Reals
 
-OTHERS = 2  # photos that a person's centroid takes, besides the one compared
+OTHERS = 2  # photos that a centroid needs, besides the one compared
 _FEWEST = 10  # samples
 
 
 class KindResult(msgspec.Struct, frozen=True):
-    """One kind of degradation: samples refused by reason; FNMR of all with a face, and of those that a door accepts."""
+    """One kind of degradation: rejected samples by reason; FNMR of all samples with a face, and of accepted ones."""
 
     kind: str
     tried: int
@@ -31,7 +31,7 @@ class KindResult(msgspec.Struct, frozen=True):
 
 
 def measure_kinds(samples: SampleSet, threshold_sq: float) -> list[KindResult]:
-    """Measure every kind; beyond `threshold_sq` a sample is a false non-match. [] if nobody has enough photos."""
+    """Measure every kind; a sample beyond `threshold_sq` is a false non-match. [] if no person has enough photos."""
     distance_sq, known = own_distances(samples)
     if known.sum() < _FEWEST:
         return []

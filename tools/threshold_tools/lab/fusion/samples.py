@@ -1,4 +1,4 @@
-"""Samples as a door may get them: photos, and degraded copies, each measured by the door's models."""
+"""Samples of photos and of degraded copies, measured by the models of a door."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ class SampleSet:
     """Every sample in which a face was found."""
 
     embedding: FloatArray  # (N, D) float32 unit rows, as a door embeds a sample
-    enrolled: FloatArray  # (N, D) float32 unit rows, the mean of face and mirrored face; zeros where not plain
-    quality: list[Quality]  # what each sample measured, and the weight or refusal that a door gives it
+    enrolled: FloatArray  # (N, D) float32 unit rows, mean of face and mirrored face; zeros for degraded copies
+    quality: list[Quality]  # measured quality of each sample, with the weight or refusal of a door
     people: NDArray[np.intp]  # (N,) number of the person
     photos: NDArray[np.intp]  # (N,) number of the photo that it shows, over all people
     kinds: NDArray[np.str_]  # (N,) "plain", or the kind of degradation
-    names: list[str]  # of the people
-    tried: dict[str, int]  # samples of each kind, those without a face included
+    names: list[str]  # names of the people
+    tried: dict[str, int]  # samples of each kind, with or without a face
 
     def __len__(self) -> int:
         return len(self.embedding)
 
     @property
     def plain(self) -> NDArray[np.bool_]:
-        """(N,) whether each sample is of a photo as it is."""
+        """(N,) whether each sample is of an unchanged photo."""
         return np.asarray(self.kinds == PLAIN)
 
     @property
     def refused(self) -> NDArray[np.bool_]:
-        """(N,) whether a door refuses each sample."""
+        """(N,) whether a door rejects each sample."""
         return np.array([bool(each.refusal) for each in self.quality])
 
 
 def collect_samples(
     folder: Path, config: QualityConfig, *, copies: int, most: int, seed: int
 ) -> tuple[SampleSet, PhotoSampler]:
-    """Sample `most` photos of each FOLDER/<person>/, and of each photo `copies` copies that are degraded differently.
+    """Sample `most` photos of each person's folder, and `copies` differently degraded copies of each photo.
 
-    A person's samples do not depend on who else is there. Returns the sampler, too.
+    The samples of a person do not depend on the other people. Returns the samples and the sampler.
 
     Raises:
-        InputError: no such folder, no photo in a person's folder, or not one face.
+        InputError: no such folder, no photo in a person's folder, or no face.
     """
     by_person: dict[str, list[Path]] = {}
     for path in photos_in(folder):
@@ -93,7 +93,7 @@ def collect_samples(
                     marks.append((number, photo, kind))
                 advance()
     if not marks:
-        raise InputError(f"{folder}: not one face in the photos of its folders; nothing can be measured")
+        raise InputError(f"{folder}: no face found in the photos of its folders; nothing can be measured")
     people, photo_of, kinds = (np.array(column) for column in zip(*marks, strict=True))
     collected = SampleSet(
         np.stack(embeddings), np.stack(enrolled), quality, people, photo_of, kinds, names, dict(tried)
@@ -104,7 +104,7 @@ def collect_samples(
 def _sample_copies(
     sampler: PhotoSampler, path: Path, copies: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, PhotoSample]]:
-    """The photo and its copies; a photo without a face has none, an unreadable one is reported and left out."""
+    """The photo and its copies; a photo without a face has no copies; an unreadable one is reported and left out."""
     try:
         pixels = read_image(path)
     except ImageError as error:

@@ -1,7 +1,7 @@
-"""Simulated tracks at the door's own rule: who is recognised and how soon, by `min_samples`.
+"""Simulates tracks with the rule of a door: recognition and its duration, by `min_samples`.
 
-Everybody with more than three photos is enrolled with three of them, as enrolment would; tracks show other photos. The
-others are strangers, who have as many chances as a track has samples.
+All people with more than three photos are enrolled with three of them; their tracks show other photos. The others are
+strangers, who have one chance for each sample of a track.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ ENROLLED = 3
 LENGTH = 10  # samples of a track
 KINDS_OF_TRACKS = ("photos", "mixed", "copies")
 MIN_SAMPLES = (1, 2, 3, 4, 5, 6)
-_TRACKS = 4  # of each enrolled person; a stranger makes one, because several would err together
-_FEWEST = 10  # people of either sort
+_TRACKS = 4  # of each enrolled person; a stranger makes one, because errors of one stranger are not independent
+_FEWEST = 10  # enrolled people, and strangers
 _STEP_NS = 100_000_000
 _NOWHERE = Face(Box(0, 0, 100, 100), np.zeros((6, 2), np.float32), 1.0)
 
 
 class VisitResult(msgspec.Struct, frozen=True):
-    """The door's own rule on tracks of up to `samples` samples, at one `min_samples`.
+    """Result of the rule of a door on tracks of up to `samples` samples, at one `min_samples`.
 
-    `recognised` and `misidentified` are shares of enrolled people's visits, `false_accepts` of strangers';
-    `samples_taken` is the mean number of samples until somebody was recognised.
+    `recognised` and `misidentified` are shares of enrolled people's visits, `false_accepts` of strangers' visits;
+    `samples_taken` is the mean number of samples until recognition.
     """
 
     tracks_of: str
@@ -51,7 +51,7 @@ class VisitResult(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedTracks:
-    """A gallery, and tracks to search it with."""
+    """A gallery, and tracks that search it."""
 
     centroids: FloatArray  # (G, D) float32 unit rows
     owners: NDArray[np.intp]  # (G,) number of the person
@@ -62,9 +62,9 @@ class SimulatedTracks:
 def simulate_tracks(
     samples: SampleSet, tracks_of: str, length: int, rng: np.random.Generator
 ) -> SimulatedTracks | None:
-    """Enrol everybody with more than three photos and draw tracks; None if there are too few people of either sort.
+    """Enrol all people with more than three photos and draw tracks; None with too few enrolled people or strangers.
 
-    A track is of `length` samples of "photos" (plain, all different), "mixed" (any), or "copies" (any of one photo).
+    A track has `length` samples of "photos" (plain, all different), "mixed" (any), or "copies" (any of one photo).
     """
     order = np.argsort(samples.people, kind="stable")
     rows_of = np.split(order, np.cumsum(np.bincount(samples.people, minlength=len(samples.names)))[:-1])
@@ -78,7 +78,7 @@ def simulate_tracks(
             left = rows[~np.isin(samples.photos[rows], samples.photos[photos[:ENROLLED]])]
             own += _draw(_pools(samples, left, tracks_of, length), length, _TRACKS, rng)
         else:
-            # A stranger with fewer samples than a track has shows them again: that errs on the safe side.
+            # A stranger with fewer samples than a track repeats them: a cautious estimate.
             strangers += _draw(_pools(samples, rows, tracks_of, 1), length, 1, rng)
     people = {int(samples.people[track[0]]) for track in own}
     if min(len(people), len(strangers)) < _FEWEST:
@@ -89,9 +89,14 @@ def simulate_tracks(
 def measure_visits(
     samples: SampleSet, tracks_of: str, threshold_for: Callable[[int], float], config: RecognitionConfig, seed: int
 ) -> list[VisitResult]:
-    """Measure visits at each `min_samples`, whatever `config` says; [] if there are too few people or samples.
+    """Measure visits at each value of `MIN_SAMPLES`; [] if there are too few people or samples.
 
-    `threshold_for` gives the squared distance at which a gallery of so many people accepts.
+    Args:
+        samples: all samples.
+        tracks_of: kind of tracks, one of `KINDS_OF_TRACKS`.
+        threshold_for: returns the threshold (squared distance) of a gallery with this number of people.
+        config: other settings of recognition.
+        seed: seed of the draws.
     """
     drawn = simulate_tracks(samples, tracks_of, LENGTH, np.random.default_rng([seed, LENGTH]))
     if drawn is None:
@@ -126,7 +131,7 @@ def measure_visits(
 
 
 def _pools(samples: SampleSet, rows: NDArray[np.intp], tracks_of: str, least: int) -> list[NDArray[np.intp]]:
-    """The sets of a person's samples that one track is drawn from, each of at least so many."""
+    """The sets of a person's samples from which one track is drawn, each with at least `least` samples."""
     if tracks_of == "photos":
         pools = [rows[samples.plain[rows]]]
     elif tracks_of == "mixed":
@@ -137,7 +142,7 @@ def _pools(samples: SampleSet, rows: NDArray[np.intp], tracks_of: str, least: in
 
 
 def _draw(pools: list[NDArray[np.intp]], length: int, count: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """So many tracks, one if all would be alike, none without a pool."""
+    """`count` tracks; one if all would be equal, none without a pool."""
     if not pools:
         return []
     alike = len(pools) == 1 and len(pools[0]) <= length
@@ -146,7 +151,7 @@ def _draw(pools: list[NDArray[np.intp]], length: int, count: int, rng: np.random
 
 
 def _visit(samples: SampleSet, rows: NDArray[np.intp], gallery: Gallery, config: RecognitionConfig) -> tuple[str, int]:
-    """The person recognised, "" for nobody, and after how many samples."""
+    """The recognised person, or "", and the number of samples."""
     aggregator = IdentityAggregator(gallery, config)
     for number, row in enumerate(rows.tolist(), 1):
         track = Track(1, _NOWHERE, 0, number * _STEP_NS, number)

@@ -1,13 +1,13 @@
 """Compares all losses on all splits of the people, and decides whether a head helps.
 
-People, not photos, are split: a head that has seen somebody says nothing about how it treats strangers.
+People, not photos, are split: results on people used in training do not predict results on other people.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ from threshold_tools.lab.metric_learning.report import (
     LossResult,
     PeopleCount,
     SplitResult,
-    TrainingCheck,
     TrainingConfig,
 )
 from threshold_tools.lab.metric_learning.significance import (
@@ -32,14 +31,15 @@ from threshold_tools.lab.metric_learning.significance import (
     summarize_significance,
 )
 from threshold_tools.lab.metric_learning.training import train
+from threshold_tools.reports.terminal import progress
 
-TENTHS = (5, 2, 3)  # of ten: to learn from, to stop by, to judge on
-MAX_PHOTOS = 20  # photos of anybody: with all, a few celebrities own nearly every pair of one person
-MIN_PEOPLE = 40  # people with two photos with a face, or the judgement is of a handful
+TENTHS = (5, 2, 3)  # of ten people: for training, stopping and the measurement
+MAX_PHOTOS = 20  # photos of a person: without a limit, a few people would have most of the pairs
+MIN_PEOPLE = 40  # people with two photos with a face; fewer do not support a result
 
 
 class PeopleSplit(NamedTuple):
-    """Three sets of people; nobody is in two of them."""
+    """Three disjoint sets of people."""
 
     train: LabelledEmbeddings
     validation: LabelledEmbeddings
@@ -55,10 +55,12 @@ def adapt(
     seed: int = 0,
     splits: int = 1,
 ) -> tuple[AdaptationReport, Head | None]:
-    """Train every loss on every split, choose one by the validation people, judge it by the held-out ones.
+    """Train every loss on every split, choose one by the validation people, and measure it on the held-out people.
 
-    Progress is printed to stderr. `seed` is of the first split; the others have the next ones. Returns the report, and
-    the head of the chosen loss on the first split, None if none was better on validation.
+    Progress is printed to stderr. `seed` is for the first split; the others use the next numbers.
+
+    Returns:
+        The report, and the head of the chosen loss on the first split, None if no loss was better on validation.
 
     Raises:
         InputError: too few people, or too few photos of each.
@@ -69,7 +71,7 @@ def adapt(
         split = split_people(photos, number)
         without = measure_rates(split.held_out, number)
         if without is None or math.isnan(separation(split.validation)):
-            raise InputError(f"{source}: too few photos of each person; a head takes people with several")
+            raise InputError(f"{source}: too few photos of each person; training needs people with several photos")
         tried: list[LossResult] = []
         for name in losses:
             one, head = _try(name, split, without, config, number)
@@ -97,25 +99,27 @@ def _try(
     name: str, split: PeopleSplit, without: HeadRates, config: TrainingConfig, seed: int
 ) -> tuple[LossResult, Head]:
     loss = make_loss(name, split.train)
-    trained = train(
-        split.train,
-        loss,
-        config,
-        seed,
-        validate=lambda matrix: separation(apply_head(matrix, split.validation)),
-        on_check=_progress_printer(f"seed {seed}  {name:<16}"),
-    )
-    print(f"seed {seed}  {name:<16}  {trained.ended}", file=sys.stderr)
+    with progress(config.steps, f"Seed {seed}: {name}") as advance:
+        trained = train(
+            split.train,
+            loss,
+            config,
+            seed,
+            validate=lambda matrix: separation(apply_head(matrix, split.validation)),
+            on_check=lambda check: advance(config.check_every if check.step else 0),
+        )
+    gain = max(check.validation for check in trained.checks) - trained.checks[0].validation
+    print(f"seed {seed}  {name:<16}  validation {100 * gain:+.2f} points, {trained.ended}", file=sys.stderr)
     matrix = trained.matrix.astype(np.float32)
-    judged = measure_rates(apply_head(matrix, split.held_out), seed)
-    assert judged is not None  # the same people as without
-    gains = rate_differences(without, judged)
+    measured = measure_rates(apply_head(matrix, split.held_out), seed)
+    assert measured is not None  # the same people as without
+    gains = rate_differences(without, measured)
     verdict = summarize_significance(gains) if trained.best else "no better on validation"
     result = LossResult(
         loss=name,
         ended=trained.ended,
         best_step=trained.best,
-        validation_gain=max(check.validation for check in trained.checks) - trained.checks[0].validation,
+        validation_gain=gain,
         moved=float(np.linalg.norm(matrix - np.eye(len(matrix)))),
         gains=gains,
         verdict="collapsed" if trained.lost else verdict,
@@ -125,24 +129,8 @@ def _try(
     return result, Head(matrix, HeadOrigin(VERSION, split.train.embedder_sha256, name, seed, len(split.train.names)))
 
 
-def _progress_printer(label: str) -> Callable[[TrainingCheck], None]:
-    first: list[float] = []
-
-    def show(check: TrainingCheck) -> None:
-        first.append(check.validation)
-        if check.loss is not None and check.active is not None and check.spread_sq is not None:
-            print(
-                f"{label}  step {check.step:>5}  loss {check.loss:.4f}  active {100 * check.active:>5.1f} %  "
-                f"spread {check.spread_sq:.3f}  validation {100 * check.validation:.2f} % "
-                f"({100 * (check.validation - first[0]):+.2f})",
-                file=sys.stderr,
-            )
-
-    return show
-
-
 def _choose(results: Sequence[SplitResult], losses: Sequence[str]) -> str | None:
-    """The best on the validation people, mean over the splits, of those that never collapsed; None for no head."""
+    """The best loss on the validation people, mean over the splits, without collapsed ones; None for no head."""
     best, chosen = 0.0, None
     for number, name in enumerate(losses):
         tried = [result.tried[number] for result in results]
@@ -153,14 +141,14 @@ def _choose(results: Sequence[SplitResult], losses: Sequence[str]) -> str | None
 
 
 def summarize(chosen: str | None, verdicts: Sequence[str]) -> tuple[bool, str]:
-    """Whether the chosen loss helps, which it must on every split, and the verdict as a sentence."""
+    """Whether the chosen loss helps on every split, and the verdict as a sentence."""
     if chosen is None:
-        return False, "No head: not one loss was better than no head even on the validation people."
+        return False, "No head: no loss was better than no head on the validation people."
     where = "held-out people" if len(verdicts) == 1 else f"the held-out people of {len(verdicts)} splits"
     if all(each == "helps" for each in verdicts):
         return True, f"The head chosen on validation, {chosen}, helps on {where}."
     found = ", ".join(dict.fromkeys(verdicts))
-    return False, f"No head: the one chosen on validation, {chosen}, does not help on {where} ({found})."
+    return False, f"No head: the loss chosen on validation, {chosen}, does not help on {where} ({found})."
 
 
 def _count(photos: LabelledEmbeddings) -> PeopleCount:
@@ -169,10 +157,10 @@ def _count(photos: LabelledEmbeddings) -> PeopleCount:
 
 
 def split_people(photos: LabelledEmbeddings, seed: int) -> PeopleSplit:
-    """Five tenths to learn from, two to stop by, three to judge on, alike in photos per person.
+    """Split people into five tenths, two and three, with similar numbers of photos per person.
 
-    Takes photos with a face only, and no more than `MAX_PHOTOS` of anybody, at random. People are sorted by their
-    number of photos, and of each ten in a row five, two and three are drawn.
+    Only photos with a face are used, at most `MAX_PHOTOS` of each person, at random. People are sorted by their number
+    of photos, and of each ten in a row five, two and three are drawn.
 
     Raises:
         InputError: too few people.
@@ -185,7 +173,7 @@ def split_people(photos: LabelledEmbeddings, seed: int) -> PeopleSplit:
     paired = int((counts > 1).sum())
     if paired < MIN_PEOPLE:
         raise InputError(
-            f"only {paired} people have two photos with a face; a head that can be judged takes {MIN_PEOPLE} or more"
+            f"only {paired} people have two photos with a face; the measurement needs {MIN_PEOPLE} or more"
         )
     rng = np.random.default_rng([seed, 1])
     order = np.lexsort((rng.random(len(counts)), -counts))

@@ -1,8 +1,8 @@
-"""A linear head on the embedder's vectors, and its file, bound to the embedder that it was learnt on.
+"""A linear head on the vectors of an embedder, and its file, which contains the hash of that embedder.
 
-The head is a D x D matrix without a bias: vectors become (matrix @ vector) cut to unit length. As the embedder cuts its
-last layer's output to unit length, too, the matrix can be multiplied into that layer: a door has no stage for heads,
-and needs none once the model is quantized and calibrated again.
+The head is a D x D matrix without a bias: vectors become (matrix @ vector), normalised to unit length. The embedder
+normalises the output of its last layer, too, so the matrix can be multiplied into that layer. A door therefore needs no
+stage for heads; the new model must be quantized and calibrated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VERSION = 1
 
 
 class HeadOrigin(msgspec.Struct, frozen=True):
-    """Where a head comes from: `embedder_sha256` the model whose vectors it takes, `people` those it was trained on."""
+    """Origin of a head: `embedder_sha256` is the model of its input, `people` the number of people in training."""
 
     version: int
     embedder_sha256: str
@@ -38,14 +38,14 @@ class HeadOrigin(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A (D, D) float32 matrix and where it comes from."""
+    """A (D, D) float32 matrix and its origin."""
 
     matrix: FloatArray
     origin: HeadOrigin
 
     @property
     def vectors_sha256(self) -> str:
-        """The id of the vectors behind this head, which differs from that of the embedder and of every other head."""
+        """Hash for the vectors behind this head; it differs from those of the embedder and of all other heads."""
         content = self.origin.embedder_sha256.encode() + np.ascontiguousarray(self.matrix, "<f4").tobytes()
         return hashlib.sha256(content).hexdigest()
 
@@ -62,16 +62,19 @@ def apply_head(matrix: Reals | FloatArray, photos: LabelledEmbeddings) -> Labell
 
 
 def apply_head_to_npz(head_file: Path, source: Path, out: Path) -> int:
-    """Write the vectors of an .npz behind a head, bound to embedder and head; returns how many show a face.
+    """Write the vectors of an .npz file behind a head, with the hash of embedder and head.
+
+    Returns:
+        Number of vectors with a face.
 
     Raises:
-        InputError: either cannot be read, or they do not belong together.
+        InputError: a file cannot be read, or they are of different embedders.
     """
     head, photos = read_head(head_file), load_embeddings(source)
     if photos.embedder_sha256 != head.origin.embedder_sha256 or photos.vectors.shape[1] != len(head.matrix):
         raise InputError(
-            f"{source}: of embedder {photos.embedder_sha256[:12]}, but {head_file} was learnt on "
-            f"{head.origin.embedder_sha256[:12]}; embed the photos with that one"
+            f"{source}: made by embedder {photos.embedder_sha256[:12]}, but {head_file} was trained on "
+            f"{head.origin.embedder_sha256[:12]}; embed the photos with that embedder"
         )
     save_embeddings(out, replace(apply_head(head.matrix, photos), embedder_sha256=head.vectors_sha256))
     return int(photos.found.sum())
@@ -87,7 +90,7 @@ def read_head(path: Path) -> Head:
     """Load what `save_head` wrote.
 
     Raises:
-        InputError: the file cannot be read, or is no head.
+        InputError: the file cannot be read, or is not a head.
     """
     try:
         with safe_open(path, framework="np") as stored:
@@ -96,10 +99,10 @@ def read_head(path: Path) -> Head:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (SafetensorError, KeyError, msgspec.MsgspecError) as error:
-        raise InputError(f"{path}: damaged, or no head from threshold lab adapt") from error
+        raise InputError(f"{path}: damaged, or not a head of threshold lab adapt") from error
     if origin.version != VERSION:
-        raise InputError(f"{path}: a head of version {origin.version}, of which this program knows only {VERSION}")
+        raise InputError(f"{path}: head of version {origin.version}; this program supports version {VERSION}")
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.dtype == np.float32
     if not square or not np.isfinite(matrix).all():
-        raise InputError(f"{path}: damaged (no square matrix of finite numbers)")
+        raise InputError(f"{path}: damaged (not a square matrix of finite numbers)")
     return Head(matrix, origin)

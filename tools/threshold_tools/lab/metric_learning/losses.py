@@ -1,6 +1,6 @@
 """Losses on unit vectors: contrastive, triplet and ArcFace. Distances are squared, 2 - 2 cosine, 0 to 4.
 
-The value of a loss when all vectors are equal is `collapsed`: training that ends there has learnt nothing.
+`collapsed` is the value of a loss when all vectors are equal: training that ends there has failed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Loss(Protocol):
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What the loss itself learns."""
+        """Parameters of the loss that are trained, too."""
         return []
 
     def measure(self, vectors: Tensor, people: Tensor, rng: torch.Generator) -> BatchLoss:
@@ -46,8 +46,8 @@ class Loss(Protocol):
 class Contrastive(Loss):
     """Hadsell, Chopra and LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping", equation 4.
 
-    Mean d^2 over pairs of one person plus mean max(0, margin - d)^2 over pairs of two people, so that both kinds have
-    the same weight although the second is far more frequent; d is the distance, not squared.
+    Mean d^2 over pairs of one person plus mean max(0, margin - d)^2 over pairs of two people; d is the distance, not
+    squared. Both kinds have the same weight, although the second is far more frequent.
     """
 
     margin: float = 1.2
@@ -86,14 +86,14 @@ class Triplet(Loss):
 
 @dataclass(frozen=True, eq=False)
 class ArcFace:
-    """Deng, Guo, Xue and Zafeiriou 2019, "ArcFace", equation 3: cross-entropy over people, the own angle widened.
+    """Deng, Guo, Xue and Zafeiriou 2019, "ArcFace", equation 3: cross-entropy over people with an angular margin.
 
-    The logit of the own person is scale * cos(angle + margin). Beyond 180 degrees, where that would rise again, it is
-    scale * (cos(angle) - margin * sin(margin)), as in the authors' code.
+    The logit of the own person is scale * cos(angle + margin). Beyond 180 degrees, where that would increase again, it
+    is scale * (cos(angle) - margin * sin(margin)), as in the authors' code.
     """
 
     prototypes: Tensor  # (C, D), of any length
-    prototype_of: Tensor  # (P,) row of each person's prototype; -1 for people who have none and are left out
+    prototype_of: Tensor  # (P,) row of each person's prototype; -1 for people without one, who are left out
     margin: float = 0.3  # rad
     scale: float = 16.0  # of the logits
 
@@ -121,9 +121,9 @@ class ArcFace:
 
 
 def make_loss(name: str, photos: LabelledEmbeddings) -> Loss:
-    """The loss of one of the names in `LOSSES`, for the people of these photos.
+    """The loss with one of the names in `LOSSES`, for the people of these photos.
 
-    ArcFace's prototypes begin as the mean vector of everybody with two photos or more; others have none.
+    The prototypes of ArcFace begin as the mean vectors of people with two photos or more; other people have none.
     """
     if name == "contrastive":
         return Contrastive()
@@ -142,9 +142,9 @@ def mine_triplets(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find one negative for every anchor and positive of a batch.
 
-    random: any photo of somebody else. hard: the nearest of those, which leads to collapse most easily. semihard: the
-    nearest that is farther than the positive, but by less than the margin (Schroff et al. 2015, section 3.2); pairs
-    without one are left out.
+    Mining "random" takes any photo of another person. "hard" takes the nearest of them, which collapses most often.
+    "semihard" takes the nearest that is farther than the positive by less than the margin (Schroff et al. 2015, section
+    3.2); pairs without one are left out.
 
     Args:
         gaps_sq: (M, M) squared distances.
@@ -174,5 +174,5 @@ def squared_distances(vectors: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor) -> Tensor:
-    """The mean; 0 of nothing."""
+    """The mean; 0 without values."""
     return values.sum() / max(values.numel(), 1)

@@ -24,16 +24,16 @@ class TrainingConfig:
 
     steps: int = 1000  # batches at most
     check_every: int = 25  # batches between two measurements of the validation people
-    patience: int = 12  # measurements without a better one after which training ends
-    rate: float = 1e-4  # Adam's step size; the matrix begins with ones and zeros, and those that matter change by 0.01s
+    patience: int = 12  # measurements without improvement after which training ends
+    rate: float = 1e-4  # step size of Adam; the matrix begins with ones and zeros, and changes by some 0.01
     pull: float = 0.03  # weight of the squared distance (Frobenius) between the matrix and the identity
     people: int = 48  # people with two photos or more, in a batch
     photos: int = 4  # photos of each of those, at most
-    others: int = 64  # people with one photo in a batch, who are impostors to everybody
+    others: int = 64  # people with one photo in a batch, who are impostors to all others
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """How much better one rate is behind the head, as a difference of shares: positive is better, for any rate.
+    """Improvement of one rate by the head, as a difference of shares: positive is better, for any rate.
 
     `low` and `high` hold for all rates together with 95 % confidence (Bonferroni).
     """
@@ -88,7 +88,7 @@ class SplitResult(msgspec.Struct, frozen=True):
 
 
 class AdaptationReport(msgspec.Struct, frozen=True):
-    """What --json prints; `chosen` is the loss that did best on validation, None if none was better there."""
+    """Record that --json prints; `chosen` is the best loss on validation, None if no loss was better than no head."""
 
     source: str
     embedder_sha256: str

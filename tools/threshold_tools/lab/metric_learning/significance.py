@@ -1,7 +1,7 @@
-"""Does a head help people it has never seen? The same rates with and without it, and how sure the difference is.
+"""Compares error rates with and without a head on people not used in training, with intervals of the difference.
 
-People are the unit of chance, not photos: each bootstrap sample draws people with replacement, the same ones for both
-sides, and every threshold is found again.
+People, not photos, are the independent units: each bootstrap sample draws people with replacement, the same for both
+sides, and finds every threshold again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from threshold_tools.stats import RankedScores, Reals, draw_votes, equal_error_r
 
 FMRS = (1e-3, 1e-4)
 FPIR, IMAGES = 1e-2, 3
-FEWEST = 10  # people enrolled, or the open set is left out
+FEWEST = 10  # enrolled people; with fewer, the open set is left out
 VALIDATION_FMRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 RESAMPLES = 1000
-FALSE_ALARM = 0.05  # chance that a head without effect seems to help or hurt in any of the rates
-_KEPT = 0.02  # share of the impostor pairs that are kept, the nearest ones; more where the EER is larger
+FALSE_ALARM = 0.05  # probability that a head without effect seems to help or hurt in any of the rates
+_KEPT = 0.02  # share of the impostor pairs that are kept, nearest first; more if the EER is larger
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class HeadRates:
 
 
 def measure_rates(photos: LabelledEmbeddings, seed: int, resamples: int = RESAMPLES) -> HeadRates | None:
-    """All rates that the people support; the same seed draws the same people. None if they support none.
+    """All rates that the people support, or None; the same seed draws the same people.
 
     TAR at FMR 1e-3 and 1e-4 and EER over all pairs; FNIR at FPIR 1 % with three photos enrolled.
     """
@@ -65,9 +65,9 @@ def measure_rates(photos: LabelledEmbeddings, seed: int, resamples: int = RESAMP
 
 
 def separation(photos: LabelledEmbeddings) -> float:
-    """How well people are kept apart, for training to be stopped by: steadier than any one of the rates, 0..1.
+    """Separation of people, 0..1, as the criterion for stopping; it varies less than each single rate.
 
-    The mean of 1 - EER and of TAR at those `VALIDATION_FMRS` that the photos support; nan without pairs.
+    It is the mean of 1 - EER and of TAR at the `VALIDATION_FMRS` that the photos support; nan without pairs.
     """
     swept = verification.sweep(photos)
     if swept is None:
@@ -77,7 +77,7 @@ def separation(photos: LabelledEmbeddings) -> float:
 
 
 def rate_differences(without: HeadRates, behind: HeadRates) -> list[Gain]:
-    """The paired differences; both of the same people and seed."""
+    """The paired differences of rates of the same people and seed."""
     better = np.array([1.0 if name.startswith("TAR") else -1.0 for name in without.names])
     differences = (behind.drawn - without.drawn) * better
     outside = FALSE_ALARM / len(without.names) / 2
@@ -90,29 +90,29 @@ def rate_differences(without: HeadRates, behind: HeadRates) -> list[Gain]:
 
 
 def summarize_significance(found: Sequence[Gain]) -> Verdict:
-    """It hurts if any rate is worse by more than chance; it helps if one is better so, and none worse."""
+    """Verdict: hurts if any rate is significantly worse, else helps if any rate is significantly better."""
     if any(gain.high < 0 for gain in found):
         return "hurts"
     return "helps" if any(gain.low > 0 for gain in found) else "no difference"
 
 
 class ResampledPairs:
-    """Genuine pairs and the nearest impostor pairs, with the people they are of."""
+    """Genuine pairs and the nearest impostor pairs, with their people."""
 
     def __init__(self, photos: LabelledEmbeddings, share: float) -> None:
-        """Keep this share of the impostor pairs, the nearest ones; all photos must show a face."""
+        """Keep this share of the impostor pairs, nearest first; all photos must show a face."""
         self._counts = np.bincount(photos.people, minlength=len(photos.names))
         genuine_sq, self._own = _genuine_pairs(photos)
         impostor_sq, self._pairs = _nearest_impostors(photos, share)
         self._genuine, self._impostors = RankedScores(genuine_sq), RankedScores(impostor_sq)
 
     def rates(self, fmrs: Sequence[float], votes: NDArray[np.int64]) -> list[float]:
-        """TAR at each FMR, then the EER, each person counting as often as `votes` (P,) says; nan without pairs."""
+        """TAR at each FMR, then the EER, with `votes` (P,) as weight of each person; nan without pairs."""
         own, others = votes[self._own], votes[self._pairs].prod(axis=0)
         if not own.any():
             return [math.nan] * (len(fmrs) + 1)
         photos = votes * self._counts
-        total = (int(photos.sum()) ** 2 - int((photos**2).sum())) / 2  # a person drawn twice is no impostor to himself
+        total = (int(photos.sum()) ** 2 - int((photos**2).sum())) / 2  # a person drawn twice makes no impostor pair
         limits = self._impostors.thresholds(fmrs, others, total)
         accepted = self._genuine.accepted(limits, own) / own.sum()
         at_sq = self._genuine.scores
@@ -130,7 +130,7 @@ class ResampledSearches:
         self._strangers = RankedScores(draw.strangers.critical_sq.astype(np.float32))
 
     def fnir(self, votes: NDArray[np.int64]) -> float:
-        """FNIR, each person counting as often as `votes` (P,) says; nan without any of the enrolled or of strangers."""
+        """FNIR with `votes` (P,) as weight of each person; nan without enrolled people or strangers."""
         own, strangers = votes[self._draw.own.people], votes[self._draw.strangers.people]
         if not own.any() or not strangers.any():
             return math.nan
@@ -151,13 +151,13 @@ def _genuine_pairs(photos: LabelledEmbeddings) -> tuple[FloatArray, NDArray[np.i
 def _nearest_impostors(photos: LabelledEmbeddings, share: float) -> tuple[FloatArray, NDArray[np.intp]]:
     """Distances of the nearest `share` of the pairs of two people, and the people, (2, N)."""
     counts = np.bincount(photos.people)
-    wanted = math.ceil(share * (len(photos) ** 2 - int((counts**2).sum())) / 2)
+    needed = math.ceil(share * (len(photos) ** 2 - int((counts**2).sum())) / 2)
     near, pairs = np.zeros(0, np.float32), np.zeros((2, 0), np.intp)
     for start, matrix in verification.impostor_blocks(photos.vectors, photos.people, verification.BLOCK):
         rows, columns = np.nonzero(matrix < verification.NO_PAIR)
         near = np.concatenate([near, matrix[rows, columns]])
         pairs = np.concatenate([pairs, photos.people[start + np.stack([rows, columns])]], axis=1)
-        if len(near) > wanted:
-            kept = np.argpartition(near, wanted - 1)[:wanted]
+        if len(near) > needed:
+            kept = np.argpartition(near, needed - 1)[:needed]
             near, pairs = near[kept], pairs[:, kept]
     return near, pairs

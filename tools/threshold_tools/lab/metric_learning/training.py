@@ -17,21 +17,21 @@ from threshold_tools.lab.metric_learning.losses import Loss
 from threshold_tools.lab.metric_learning.report import TrainingCheck, TrainingConfig
 from threshold_tools.stats import Reals
 
-STUCK_SHARE = 0.02  # relative: a loss that near to its value in collapse is stuck there
-WINDOW = 40  # batches; a healthy loss varies more over that many
-COLLAPSED_SHARE = 0.1  # of the spread at the beginning
+STUCK_SHARE = 0.02  # relative difference to the collapsed value; a loss within it is stuck
+WINDOW = 40  # batches; a working loss varies more over this many
+COLLAPSED_SHARE = 0.1  # share of the first spread; below it training has collapsed
 _ADVICE = "train with a smaller --rate, a larger --pull or semi-hard triplets"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedHead:
-    """The matrix with the best validation, the identity if none was better, and how training went."""
+    """The matrix with the best validation, or the identity, and the course of the training."""
 
     matrix: Reals  # (D, D)
-    checks: list[TrainingCheck]  # all measurements; the first is of no head
+    checks: list[TrainingCheck]  # all measurements; the first one is without a head
     best: int  # step of `matrix`
-    ended: str  # why training ended
-    lost: bool  # training collapsed or diverged, and `matrix` is not to be used
+    ended: str  # reason for the end of training
+    lost: bool  # training collapsed or diverged; do not use `matrix`
 
 
 def train(
@@ -43,11 +43,17 @@ def train(
     validate: Callable[[Reals], float],
     on_check: Callable[[TrainingCheck], None],
 ) -> TrainedHead:
-    """Train a (D, D) matrix that begins at the identity, where it does no harm; all photos must show a face.
+    """Train a (D, D) matrix that begins as the identity; all photos must show a face.
 
-    `validate` says how good a matrix is, higher is better; `on_check` is called with every measurement.
+    Args:
+        photos: training people.
+        loss: loss to minimise.
+        config: settings.
+        seed: seed of batches and mining.
+        validate: quality of a matrix, higher is better.
+        on_check: called with every measurement.
     """
-    torch.set_num_threads(1)  # batches so small gain nothing from a second thread, and wait for it on a busy machine
+    torch.set_num_threads(1)  # these batches are too small for a second thread
     rng, mining_rng = np.random.default_rng([seed, 2]), torch.Generator().manual_seed(seed)
     sampler = BatchSampler(photos, config)
     inputs, people = torch.from_numpy(photos.vectors).double(), torch.from_numpy(photos.people)
@@ -84,7 +90,7 @@ def train(
         if checks[-1].validation > best_value:
             best, best_step, best_value = current(), step, checks[-1].validation
         elif step - best_step >= config.patience * config.check_every:
-            stopped = f"stopped at step {step}, no better on validation for {step - best_step} steps"
+            stopped = f"stopped at step {step}, no improvement on validation for {step - best_step} steps"
             return TrainedHead(best, checks, best_step, stopped, lost=False)
     return TrainedHead(best, checks, best_step, f"all {config.steps} steps done", lost=False)
 
@@ -106,27 +112,27 @@ class BatchSampler:
 
 
 class CollapseDetector:
-    """Watches the loss and the spread of every batch.
+    """Detects divergence and collapse from the loss and the spread of every batch.
 
-    Collapse has two signs: the mean distance of two photos fell to a tenth of its first value; or the loss is stuck
-    where it is when all vectors are equal, which for triplets is the margin.
+    Collapse has two signs. The mean distance of two photos falls to a tenth of its first value, or the loss stays at
+    its value for equal vectors, which is the margin for triplets.
     """
 
     def __init__(self, collapsed: float) -> None:
-        """Watch a loss that has the value `collapsed` when all vectors are equal."""
+        """`collapsed` is the value of the loss when all vectors are equal."""
         self._collapsed = collapsed
         self._first_sq: float | None = None
         self._losses: deque[float] = deque(maxlen=WINDOW)
 
     def update(self, loss: float, spread_sq: float) -> str:
-        """Take loss, without regularisation, and mean squared distance of a batch; returns what is wrong, or ""."""
+        """Add the loss without regularisation, and the mean squared distance of a batch; return the problem, or ""."""
         if not (math.isfinite(loss) and math.isfinite(spread_sq)):
-            return "diverged: the loss is not a number any more; train with a smaller --rate"
+            return "diverged: the loss is not a finite number; train with a smaller --rate"
         self._first_sq = spread_sq if self._first_sq is None else self._first_sq
         self._losses.append(loss)
         if spread_sq < COLLAPSED_SHARE * self._first_sq:
             return f"collapsed: all vectors alike, {spread_sq:.3f} apart, at first {self._first_sq:.3f}; {_ADVICE}"
         near = all(abs(each - self._collapsed) <= STUCK_SHARE * self._collapsed for each in self._losses)
         if near and len(self._losses) == WINDOW:
-            return f"collapsed: the loss is stuck at {self._collapsed:.3f}, as when all vectors are alike; {_ADVICE}"
+            return f"collapsed: the loss stays at {self._collapsed:.3f}, its value for equal vectors; {_ADVICE}"
         return ""
