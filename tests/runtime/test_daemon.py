@@ -272,7 +272,7 @@ def test_door_with_a_missing_part_does_not_start(tmp_path: Path, short_clip: Pat
     with pytest.raises(CameraError):
         Daemon(door_config(tmp_path / "a", tmp_path / "absent.mp4", mqtt)).run(threading.Event())
     (tmp_path / "outbox.sqlite").mkdir()
-    with pytest.raises(OutboxError, match="no folder"):
+    with pytest.raises(OutboxError, match="a folder or device"):
         Daemon(door_config(tmp_path, short_clip, mqtt))
 
 
