@@ -18,6 +18,7 @@ from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.calibrate.tail import GpdTail, fit_tail
 from threshold_tools.classifiers import nearest
 from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.reports.terminal import track
 from threshold_tools.stats import RankedScores, Rate, Reals, bootstrap_rate, draw_votes, rate_over_people
 from threshold_tools.thresholds import max_thresholds_sq
 
@@ -94,7 +95,9 @@ class ImpostorModel:
         self.tail = fit_tail(ranked, tried.weights, self._people)  # of `critical_sq`
         drawn = tried.weights * draw_votes(np.random.default_rng(SEED), self._people)[:, tried.people]
         drawn /= drawn.sum(axis=1, keepdims=True)
-        self._resampled = [(fit_tail(ranked, weights, self._people), weights) for weights in drawn]
+        self._resampled = [
+            (fit_tail(ranked, weights, self._people), weights) for weights in track(drawn, "Fitting the tail")
+        ]
 
     def rule_for_rate(self, share: float) -> float:
         """The largest base at which at most this share of strangers' attempts is accepted, by bisection."""

@@ -74,7 +74,7 @@ def evaluate(
         folds = ten_fold(photos, pairs_file, seed)
         if folds is None:
             notes.append("no folds: needs 20 people, 10 of them with two photos, or a pairs file")
-        swept = verification.sweep(photos)
+        swept = verification.sweep(photos, show_progress=True)
         if swept is None:
             notes.append("no pairs: needs two people with a face, one of them with two photos")
     if "closed-set" in protocols:

@@ -7,7 +7,8 @@ photos N²/200 float32, 200 MB for 100,000 photos and 20 GB for a million. All g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from edge.core.records import FloatArray
 from threshold_tools import stats
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import TarAtFar, VerificationResult
+from threshold_tools.reports.terminal import track
 from threshold_tools.stats import Reals
 
 TARGET_FMRS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -103,13 +105,16 @@ def downsample_curve(fmr: Reals, fnmr: Reals) -> list[tuple[float, float]]:
     return [(float(fmr[row]), float(fnmr[row])) for row in rows]
 
 
-def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int = BLOCK) -> Sweep | None:
+def sweep(
+    photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int = BLOCK, *, show_progress: bool = False
+) -> Sweep | None:
     """Measure every pair of photos with a face; None without a pair of one person or of two people.
 
     Args:
         photos: all photos.
         laxest: largest FMR of the thresholds needed.
         block: rows compared with all others at a time; the result does not depend on it.
+        show_progress: show a progress bar on a terminal.
     """
     rows = np.flatnonzero(photos.found)
     vectors, people = photos.vectors[rows], photos.people[rows]
@@ -125,7 +130,10 @@ def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int
     nearest_sq = np.zeros(0, np.float32)
     worst: list[tuple[float, int, int]] = []
     edges = BINS[1:-1].astype(np.float32)
-    for start, matrix in impostor_blocks(vectors, people, block):
+    blocks: Iterable[tuple[int, FloatArray]] = impostor_blocks(vectors, people, block)
+    if show_progress:
+        blocks = track(blocks, "Comparing all pairs", total=math.ceil(len(rows) / block))
+    for start, matrix in blocks:
         worst = _nearest_pairs(worst, matrix, rows[start:])
         distances = np.sort(matrix, axis=None)
         distances = distances[: np.searchsorted(distances, NO_PAIR)]

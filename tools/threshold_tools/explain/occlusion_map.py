@@ -14,6 +14,7 @@ import numpy as np
 from edge.core.records import BgrImage, FloatArray
 from edge.vision.embedder import Embedder
 from threshold_tools.explain.report import OcclusionMap
+from threshold_tools.reports.terminal import track
 
 CELLS = 12  # positions of the patch along a side
 PATCH_PX = 24  # side of the patch, about the width of an eye
@@ -35,7 +36,7 @@ def occlusion_map(
     height, width = crop.shape[:2]
     grid = np.zeros((CELLS, CELLS))
     without = _distance_sq(embedder, crop, target)
-    for row, y in enumerate(_centres(height)):
+    for row, y in enumerate(track(_centres(height), "Covering parts of the face")):
         for column, x in enumerate(_centres(width)):
             covered = crop.copy()
             covered[_span(y, height), _span(x, width)] = _GREY

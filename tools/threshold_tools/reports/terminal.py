@@ -92,7 +92,7 @@ def _bar() -> Progress | None:
     except ModuleNotFoundError:
         return None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
 
 
 def _print(document: ReportDocument, console: Console, *, symbols: bool) -> None:
