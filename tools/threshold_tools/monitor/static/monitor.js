@@ -19,11 +19,14 @@ if (reload) setTimeout(() => location.reload(), 1000 * Number(reload.dataset.rel
 // The link that the monitor prints has a one-time code after #, which browsers do not send. It is taken out of the
 // address before anything else, and posted like a token.
 const code = $("code");
-if (code && location.hash.length > 1) {
+function postCode() {
+  if (!code || location.hash.length < 2) return;
   code.value = location.hash.slice(1);
   history.replaceState(null, "", location.pathname);
   code.form.submit();
 }
+postCode();
+addEventListener("hashchange", postCode); // the link was pasted into a tab with this page
 
 // The id of a new person names a folder, so the form checks it before it is sent; ids of known people are accepted.
 for (const field of document.querySelectorAll("input[data-id-pattern]")) {
