@@ -41,7 +41,11 @@ class _FoundParserError(Exception):
 
 
 def page() -> str:
-    """Return the whole page, Markdown."""
+    """Return the whole page, Markdown.
+
+    Raises:
+        ExpectationError: an argument has no help text.
+    """
     commands = list(_commands())
     index = ["| command | purpose |\n| --- | --- |\n"]
     index += [f"| [`{name}`](#{name.replace(' ', '-')}) | {_summary(parser)} |\n" for name, parser in commands]
@@ -125,8 +129,10 @@ def _value(action: argparse.Action) -> str:
 
 
 def _help(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
+    if not action.help:
+        raise ExpectationError(f"{parser.prog}: {action.dest} has no help text; add it to the parser")
     values = {**vars(action), "prog": parser.prog}
-    text = (action.help or "") % values
+    text = action.help % values
     needed = "required: " if action.option_strings and action.required else ""
     return needed + " ".join(text.split())
 
@@ -150,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line.
 
     Raises:
-        ExpectationError: --check, and the page is another one.
+        ExpectationError: an argument has no help text, or --check finds another page.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if the page is out of date")

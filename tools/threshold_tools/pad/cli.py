@@ -59,8 +59,8 @@ CHALLENGE = (
 CLIPS = (
     "Make clips of simulated presentation attacks from clips of real people, to measure liveness before real attacks "
     "are filmed. FOLDER contains clips, or a folder of clips for each person. The folder --out gets genuine/<person>/ "
-    "(links to the clips) and simulated-<species>/<person>/: a photo held in a hand, a photo that fills the view, a "
-    "still photo, a bent photo, a screen with a photo, and a screen that replays the clip."
+    "(links to the clips) and simulated-<species>/<person>/. The species are a photo held in a hand, a photo that "
+    "fills the view, a still photo, a bent photo, a screen with a photo, and a screen that replays the clip."
 )
 
 
