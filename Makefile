@@ -98,7 +98,8 @@ fuzz: $(VENV)/dev  ## a million damaged inputs to every parser: about five minut
 soak: $(VENV)/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours with faults: about ten minutes
 	PYTHONPATH=tests:tools $(BIN)/python -m soak.run
 
-docs: $(VENV)/dev  ## the documentation as a site, in build/site
+docs: $(VENV)/dev  ## check the language, then build the documentation as a site in build/site
+	$(BIN)/python docs/generators/check_language.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which hides warnings
 
 pictures: $(VENV)/dev  ## the replay and the screenshot of the documentation; needs mosquitto and chromium

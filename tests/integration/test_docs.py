@@ -166,6 +166,15 @@ def test_language_check_reports_words_and_long_sentences(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a clone")
+def test_language_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    """No word of language.toml and no long sentence in pages, docstrings, comments and messages."""
+    try:
+        check_language.main([])
+    except ExpectationError:
+        pytest.fail(capsys.readouterr().out)
+
+
 def test_readme_is_short_and_has_pictures() -> None:
     """At most 900 words, with an animated replay and a screenshot of the monitor."""
     readme = (ROOT / "README.md").read_text()
