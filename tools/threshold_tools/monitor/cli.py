@@ -1,14 +1,14 @@
 """Web page of all doors: visitors, events, problems, health and releases.
 
     threshold monitor                                       http://127.0.0.1:8450, broker on this machine
-    threshold monitor --history monitor.sqlite              stores events, also those of times when it was stopped
+    threshold monitor --history monitor.sqlite              stores events, also those published while it was stopped
     threshold monitor --people PHOTOS                       shows the photos of the people folder, and their problems
     threshold monitor --crops FACES --people PHOTOS --publish REPO --site home
                                                             stores faces of unknown visitors, to enrol them
     threshold monitor --listen 0.0.0.0 --token-file TOKEN   reachable from the network, with sign-in
 
-Without --listen only this machine can open the page. With --listen or --crops, visitors of the page sign in with a
-token: that of --token-file, or a new one that is printed. The password of the keys in REPO is read from
+Without --listen only this machine can open the page. With --listen or --crops, everybody has to sign in with a token:
+that of --token-file, or a new one that is printed. The password of the keys in REPO is read from
 THRESHOLD_KEY_PASSWORD, or asked for.
 """
 
@@ -78,22 +78,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key", type=Path, metavar="FILE", help="private key of the certificate (PEM)")
     parser.add_argument("--history", type=Path, metavar="FILE", help="store events and health in this file (SQLite)")
     parser.add_argument(
-        "--keep-days", type=float, default=30.0, metavar="DAYS", help="store them for this long (default: %(default)g)"
+        "--keep-days",
+        type=float,
+        default=30.0,
+        metavar="DAYS",
+        help="age limit of events and health (default: %(default)g)",
     )
     parser.add_argument(
-        "--keep-rows", type=int, default=500_000, metavar="ROWS", help="most events (default: %(default)s)"
+        "--keep-rows", type=int, default=500_000, metavar="ROWS", help="number limit of events (default: %(default)s)"
     )
     parser.add_argument(
         "--keep-health-rows",
         type=int,
         default=2_000_000,
         metavar="ROWS",
-        help="most health readings, one a minute and door (default: %(default)s)",
+        help="number limit of health samples, one a minute and door (default: %(default)s)",
     )
     parser.add_argument("--people", type=Path, metavar="FOLDER", help="show and check this people folder")
     parser.add_argument("--crops", type=Path, metavar="FOLDER", help="store faces of unknown visitors here")
     parser.add_argument(
-        "--keep-crops-days", type=float, default=7.0, metavar="DAYS", help="and for this long (default: %(default)g)"
+        "--keep-crops-days", type=float, default=7.0, metavar="DAYS", help="age limit of faces (default: %(default)g)"
     )
     parser.add_argument("--publish", type=Path, metavar="REPO", help="publish enrolled people with this repository")
     return parser
