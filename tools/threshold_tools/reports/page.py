@@ -30,8 +30,8 @@ _TEMPLATES = Environment(
 
 
 def _with_code(text: str) -> Markup:
-    """Text with `commands` between backticks, as HTML."""
-    parts = [escape(part) for part in text.split("`")]
+    """Text with `commands` between backticks, as HTML; a percent sign stays on the line of its number."""
+    parts = [escape(part) for part in text.replace(" %", "\N{NO-BREAK SPACE}%").split("`")]
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if row % 2 else part for row, part in enumerate(parts)
     )
