@@ -22,7 +22,7 @@ class TestCollapseDetector:
         detector = CollapseDetector(0.2)
         answers = [detector.update(0.2 + 0.003 * (-1) ** step, 1.9) for step in range(WINDOW)]
         assert not any(answers[:-1])
-        assert answers[-1].startswith("collapsed: the loss is stuck at 0.200")
+        assert answers[-1].startswith("collapsed: the loss stays at 0.200")
 
     def test_loss_that_passes_the_margin_is_not_stuck(self) -> None:
         detector = CollapseDetector(0.2)

@@ -33,15 +33,15 @@ class TestHead:
 
     def test_what_is_no_head_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "h").write_bytes(b"no head")
-        with pytest.raises(InputError, match="damaged, or no head"):
+        with pytest.raises(InputError, match="damaged, or not a head"):
             read_head(tmp_path / "h")
         with pytest.raises(InputError, match="cannot be read"):
             read_head(tmp_path / "nowhere")
         save_head(tmp_path / "h", replace(self.HEAD, matrix=np.full((SIZE, SIZE), np.nan, np.float32)))
-        with pytest.raises(InputError, match="no square matrix"):
+        with pytest.raises(InputError, match="not a square matrix"):
             read_head(tmp_path / "h")
         save_head(tmp_path / "h", replace(self.HEAD, matrix=np.ones((SIZE, 3), np.float32)))
-        with pytest.raises(InputError, match="no square matrix"):
+        with pytest.raises(InputError, match="not a square matrix"):
             read_head(tmp_path / "h")
         save_head(tmp_path / "h", replace(self.HEAD, origin=HeadOrigin(2, EMBEDDER, "arcface", 3, 50)))
         with pytest.raises(InputError, match="version 2"):
@@ -66,6 +66,6 @@ class TestHead:
     def test_vectors_of_another_embedder_are_refused(self, tmp_path: Path) -> None:
         source = stored(tmp_path / "x.npz", even_noise(3))
         save_head(tmp_path / "h", replace(self.HEAD, origin=HeadOrigin(VERSION, "0" * 64, "arcface", 3, 50)))
-        with pytest.raises(InputError, match="learnt on 000000000000"):
+        with pytest.raises(InputError, match="trained on 000000000000"):
             main([str(source), "--apply", str(tmp_path / "h"), "--out", str(tmp_path / "y.npz")])
         assert not (tmp_path / "y.npz").exists()
