@@ -107,7 +107,7 @@ def document(report: AdaptationReport) -> ReportDocument:
     if len(report.splits) > 1:
         tables.append(_mean_table(report.splits))
     collapsed = [
-        f"{each.loss} collapsed: {each.ended}" for part in report.splits for each in part.tried
+        f"{each.loss}: {each.ended}" for part in report.splits for each in part.tried
         if each.verdict == "collapsed"
     ]  # fmt: skip
     next_step = (
