@@ -281,9 +281,9 @@ def test_damaged_release_list_manifest_and_card(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(b'{"version":1,"models":{"\xff":{}}}')
     with pytest.raises(ModelError):
         read_manifest(tmp_path)
-    for content in (b"id = " + b"9" * 5000, b"id = " + b"[" * 5000):
-        (tmp_path / "person.toml").write_bytes(content)
-        with pytest.raises(InputError, match="not valid TOML"):
+    for content, reason in ((b"9" * 5000, "not valid TOML"), (b"[" * 5000, "nested too deeply")):
+        (tmp_path / "person.toml").write_bytes(b"id = " + content)
+        with pytest.raises(InputError, match=reason):
             read_profile(tmp_path)
 
 

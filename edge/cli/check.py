@@ -14,14 +14,13 @@ from edge.core.terminal import Terminal
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = add_command(commands, "check", _check, "check this door, with a remedy for every problem")
+    command.set_defaults(log_level=logging.ERROR)  # the results contain all warnings
     add_config_option(command)
     command.add_argument("--json", action="store_true", help="print one JSON array of results")
 
 
 def _check(arguments: argparse.Namespace) -> int:
     path = find_config(arguments.config)
-    if not arguments.verbose:
-        logging.getLogger().setLevel(logging.ERROR)  # the results contain all warnings
     from edge.diagnostics.check import check
     from edge.diagnostics.report import ReportPrinter, State
 

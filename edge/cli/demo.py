@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
         metavar="FOLDER",
         help="where threshold-demo.mp4 and threshold-demo.jpg are written (default: the current folder)",
     )
+    command.set_defaults(log_level=logging.WARNING)  # show only the events
     command.add_argument("--json", action="store_true", help="print the events as received, one JSON object per line")
 
 
@@ -36,8 +37,6 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     if not arguments.out.is_dir():
         raise InputError(f"{arguments.out}: no such folder")
-    if not arguments.verbose:
-        logging.getLogger().setLevel(logging.WARNING)  # show only the events
     print(
         "A bundled clip plays in front of a door. These are its events over MQTT (10 s):\n",
         file=sys.stderr,

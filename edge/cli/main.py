@@ -33,7 +33,7 @@ def main() -> None:
 
 def _main() -> int:
     arguments = _parser().parse_args()
-    _log(arguments.verbose)
+    _log(logging.DEBUG if arguments.verbose else arguments.log_level)
     code: int = arguments.command(arguments)
     return code
 
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "Exit codes: 0 success, 1 failure, 2 unusable command line, configuration or input file.",
     )
     parser.add_argument("--version", action="version", version=f"threshold-edge {__version__}")
+    parser.set_defaults(log_level=logging.INFO)
     parser.add_argument("-v", "--verbose", action="store_true", help="also log repeated messages and details")
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
     for command in _COMMANDS:
@@ -66,12 +67,12 @@ class _TerminalFormatter(PrintableFormatter):
         return self._terminal.styled(super().formatMessage(record), style)
 
 
-def _log(verbose: bool) -> None:
+def _log(level: int) -> None:
     """Log to the journal with fields if standard error leads there, else as lines to standard error."""
     handler = JournalHandler() if stream_is_journal() else logging.StreamHandler()
     is_journal = isinstance(handler, JournalHandler)
     handler.setFormatter(PrintableFormatter("%(message)s") if is_journal else _TerminalFormatter(Terminal(sys.stderr)))
-    logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
+    logging.basicConfig(handlers=[handler], level=level)
 
 
 if __name__ == "__main__":
