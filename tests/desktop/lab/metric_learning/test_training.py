@@ -35,7 +35,7 @@ class TestTraining:
         done = train(even_noise(), losses.Contrastive(), config, 0, validate=validate, on_check=lambda _: None)
         assert (done.best, done.checks[-1].step, done.lost) == (30, 60, False)
         assert np.array_equal(done.matrix, seen[3])
-        assert "no better on validation" in done.ended
+        assert "no improvement on validation" in done.ended
 
     def test_identity_is_kept_without_improvement(self) -> None:
         shown: list[TrainingCheck] = []
