@@ -85,4 +85,4 @@ def test_installed_enrolment_of_the_demo_photos(environment: Path, tmp_path: Pat
 def test_installed_demo(environment: Path, tmp_path: Path) -> None:
     done = run(environment, tmp_path, "edge", "demo")
     assert done.returncode == 0, done.stderr
-    assert "door-open" in done.stdout
+    assert "door open" in done.stdout

@@ -72,7 +72,7 @@ if [[ ${INSIDE:-} != yes ]]; then
     twice() { (($(logged "$1" | wc -l) >= 2)); }
     shown() { inside systemctl show edge --property="$1" --value; }
     expect "the service is active" inside systemctl is-active edge
-    expect "the door connects to the broker with a password that only root can read" logged "connected to mqtt"
+    expect "the door connects to the broker with a password that only root can read" logged "broker connected"
     expect "the sandboxed door recognises a person on a network camera" logged door-open
     expect "the journal has this event with its fields" logged door-open THRESHOLD_EVENT=door-open THRESHOLD_DOOR=front
     expect "the clock counts as set because timesyncd reports it" synchronised
