@@ -138,7 +138,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="photo of the visitor")
     parser.add_argument("other", nargs="?", metavar="OTHER", help="second photo, or id of a person in the gallery")
     parser.add_argument("--gallery", type=Path, metavar="FILE", help="gallery made by threshold enroll")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="door.toml with limits, thresholds and rules")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="door.toml with limits, thresholds and rules (default: built-in settings)",
+    )
     parser.add_argument("--policy", type=Path, metavar="FILE", help="access rules (default: those of --config)")
     parser.add_argument("--door", metavar="NAME", help="door in the access rules (default: that of --config)")
     parser.add_argument(

@@ -184,7 +184,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--copies", type=int, default=4, metavar="N", help="degraded copies of a photo (default: 4)")
     parser.add_argument("--most", type=int, default=10, metavar="N", help="photos of one person (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="door.toml with [quality] and [recognition]")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="door.toml with [quality] and [recognition] (default: built-in settings)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     arguments = parser.parse_args(argv)
     if arguments.seed < 0 or arguments.copies < 0 or arguments.most < 1:
