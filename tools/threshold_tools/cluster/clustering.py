@@ -16,6 +16,7 @@ from edge.core.records import FloatArray
 from edge.vision.manifest import default_folder, read_manifest
 from threshold_tools.cluster.report import ClusterReport, ClusterScore, person_of
 from threshold_tools.embeddings import LabelledEmbeddings, embed_photos, load_embeddings
+from threshold_tools.reports.terminal import progress
 from threshold_tools.thresholds import threshold_for_fmr
 
 NEAR_FMR = 1e-6
@@ -62,12 +63,13 @@ def cluster_photos(
     vectors, paths = stored.vectors[rows], [stored.paths[row] for row in rows.tolist()]
     if k is not None and k > len(rows):
         raise InputError(f"--k {k:,}: {source} has only {len(rows):,} photos with a face")
-    if k is None:
-        near_sq = _near_sq(stored, source) if near_sq is None else near_sq
-        labels = density(vectors, near_sq, min_samples)
-    if method == "kmeans":
-        k = int(labels.max()) + 1 if k is None else k
-        labels = kmeans(vectors, k, seed)
+    with progress(None, "Grouping photos"):
+        if k is None:
+            near_sq = _near_sq(stored, source) if near_sq is None else near_sq
+            labels = density(vectors, near_sq, min_samples)
+        if method == "kmeans":
+            k = int(labels.max()) + 1 if k is None else k
+            labels = kmeans(vectors, k, seed)
     clusters, alone, names = _by_size(labels, paths)
     people = [person_of(path) for path in paths]
     report = ClusterReport(

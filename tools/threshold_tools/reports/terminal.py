@@ -53,10 +53,10 @@ def to_text(document: ReportDocument) -> str:
 
 
 @contextmanager
-def progress(total: int, text: str) -> Iterator[ProgressBar]:
+def progress(total: int | None, text: str) -> Iterator[ProgressBar]:
     """A progress bar on standard error while the block runs; yields the function that advances it.
 
-    Lines printed in the meantime appear above the bar.
+    A `total` of None shows activity for work of unknown length. Lines printed in the meantime appear above the bar.
     """
     bar = _bar()
     if bar is None:
