@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import NoReturn
 from unittest.mock import patch
 
+from generated_files import write_or_check
 from threshold_tools import cli as desktop
 
 from edge.cli import main as door
 from edge.core.cli_support import run_main
 from edge.core.errors import ExpectationError
-from edge.core.files import atomic_write
 
 PAGE = Path(__file__).parent.parent / "reference/commands.md"
 _HEAD = """# Commands
@@ -162,12 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if the page is out of date")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page (default: %(default)s)")
     given = parser.parse_args(arguments)
-    path: Path = given.page
-    if not given.check:
-        atomic_write(path, page().encode())
-        print(f"{path}: written", file=sys.stderr)
-    elif not path.exists() or path.read_text(encoding="utf-8") != page():
-        raise ExpectationError(f"{path}: out of date; run docs/generators/command_reference.py")
+    write_or_check({given.page: page()}, check=given.check, program="docs/generators/command_reference.py")
 
 
 if __name__ == "__main__":

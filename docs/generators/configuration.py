@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import io
 import re
-import sys
 import tokenize
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
+from generated_files import write_or_check
 
 from edge.core import config
 from edge.core.cli_support import run_main
 from edge.core.config import DoorConfig
 from edge.core.errors import ExpectationError
-from edge.core.files import atomic_write
 from edge.core.toml_config import StrictStruct
 
 PAGE = Path(__file__).parent.parent / "reference/configuration.md"
@@ -236,12 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is out of date")
     parser.add_argument("--page", type=Path, metavar="FILE", default=PAGE, help="page to write (default: %(default)s)")
     given = parser.parse_args(arguments)
-    path: Path = given.page
-    if not given.check:
-        atomic_write(path, page().encode())
-        print(f"{path}: written", file=sys.stderr)
-    elif not path.exists() or path.read_text(encoding="utf-8") != page():
-        raise ExpectationError(f"{path}: out of date; run docs/generators/configuration.py")
+    write_or_check({given.page: page()}, check=given.check, program="docs/generators/configuration.py")
 
 
 if __name__ == "__main__":

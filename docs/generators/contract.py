@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from generated_files import write_or_check
 from mqtt_contract.asyncapi import asyncapi
 from mqtt_contract.page import page
 from mqtt_contract.schemas import Schema, schema_of
 
 from edge.core.cli_support import run_main
-from edge.core.errors import ExpectationError
-from edge.core.files import atomic_write
 from edge.events.topics import Channel
 
 DOCS = Path(__file__).parent.parent
@@ -43,15 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
     given = parser.parse_args(arguments)
-    for name, content in files().items():
-        path = DOCS / name
-        if given.check:
-            if not path.exists() or path.read_text(encoding="utf-8") != content:
-                raise ExpectationError(f"{path}: out of date; run docs/generators/contract.py")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, content.encode())
-            print(f"{path}: written", file=sys.stderr)
+    found = {DOCS / name: content for name, content in files().items()}
+    write_or_check(found, check=given.check, program="docs/generators/contract.py")
 
 
 if __name__ == "__main__":
