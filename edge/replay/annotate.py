@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from edge.core.records import (
 )
 from edge.events.reasons import reason_meaning
 from edge.liveness.prompts import ChallengeState
-from edge.pipeline import Pipeline
 from edge.recognition.aggregator import TrackProgress
 from edge.replay.canvas import Canvas, Colour, Layout, LegendEntry
 from edge.replay.clip_writer import open_clip_writer
@@ -67,13 +67,14 @@ class Annotator:
         self._layout = self._layout or Layout(step.frame.pixels, _LEGEND)
         canvas = Canvas(step.frame.pixels, self._layout)
         self._note_messages(step)
-        present = [track for track in step.pipeline.tracks if not track.lost]
-        for track in present:
-            if sample := step.pipeline.samples.get(track.id):
-                self._shown[track.id] = _ShownSample(sample, track.face.box, t_ns)
-            self._draw_face(canvas, track, step.pipeline, t_ns)
-        for track in present:
-            self._draw_label(canvas, track, step.pipeline)
+        present = [
+            (track, step.pipeline.aggregator.snapshot(track)) for track in step.pipeline.tracks if not track.lost
+        ]
+        self._update_samples([track for track, _ in present], step)
+        for track, progress in present:
+            self._draw_face(canvas, track, progress)
+        for track, progress in present:
+            self._draw_label(canvas, track, progress, step.pipeline.liveness_gate.result_for(track.id))
         text, colour = f"{counted(len(present), 'visitor')} in sight" if present else "nobody in sight", None
         if self._message and t_ns < self._message[2]:
             text, colour = self._message[:2]
@@ -98,25 +99,30 @@ class Annotator:
                 self._outcomes[person.id] = decision.kind
             self._message = (_announcement(decision), _COLOURS[decision.kind], until_ns)
 
-    def _draw_face(self, canvas: Canvas, track: Track, pipeline: Pipeline, t_ns: int) -> None:
-        shown = self._shown.get(track.id)
-        if shown and t_ns - shown.t_ns > _SAMPLE_S * 1e9:
-            del self._shown[track.id]
-            shown = None
-        progress, box = pipeline.aggregator.snapshot(track), track.face.box
+    def _update_samples(self, present: Sequence[Track], step: ReplayStep) -> None:
+        """Add the samples of this frame; forget old ones, and those of visitors who left."""
+        t_ns = step.frame.captured_ns
+        for track in present:
+            if sample := step.pipeline.samples.get(track.id):
+                self._shown[track.id] = _ShownSample(sample, track.face.box, t_ns)
+        self._shown = {number: shown for number, shown in self._shown.items() if t_ns - shown.t_ns <= _SAMPLE_S * 1e9}
+
+    def _draw_face(self, canvas: Canvas, track: Track, progress: TrackProgress) -> None:
+        shown, box = self._shown.get(track.id), track.face.box
         colour = self._colour(progress)
         canvas.face(box, shown.points_in(box) if shown else None, colour)
         if progress.match and progress.match.person:
             canvas.distance(box, progress.match, colour)
 
-    def _draw_label(self, canvas: Canvas, track: Track, pipeline: Pipeline) -> None:
-        progress = pipeline.aggregator.snapshot(track)
+    def _draw_label(
+        self, canvas: Canvas, track: Track, progress: TrackProgress, liveness: LivenessResult | None
+    ) -> None:
         lines = [f"#{track.id} {_title(progress, self._outcome(progress), self._min_samples)}"]
         if progress.match and progress.match.person:
             lines.append(f"distance {progress.match.distance_sq:.2f}, threshold {progress.match.threshold_sq:.2f}")
         if shown := self._shown.get(track.id):
             lines.append(_quality_text(shown.sample))
-        if liveness := pipeline.liveness_gate.result_for(track.id):
+        if liveness:
             lines.append(_liveness_text(liveness))
         canvas.label(track.face.box, lines, self._colour(progress))
 
