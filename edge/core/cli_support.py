@@ -77,8 +77,8 @@ def parse_time_ns(text: str) -> int:
 
 
 def counted(count: int, one: str, more: str = "") -> str:
-    """A number with its noun, such as "1 error" or "4 warnings"; `more` is an irregular plural."""
-    return f"{count} {one if count == 1 else more or f'{one}s'}"
+    """A number with its noun, such as "1 error" or "4,000 events"; `more` is an irregular plural."""
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
 
 
 def escape_untrusted(text: str, most: int | None = MOST_TEXT) -> str:

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, count, listed
+from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, listed
 from threshold_tools.reports.terminal import show, to_text, track
+
+from edge.core.cli_support import counted
 
 PROGRAM = """
 from threshold_tools.reports.document import ReportDocument, ReportVerdict
@@ -78,7 +80,7 @@ def test_track_passes_everything_on() -> None:
 
 
 def test_counts_and_lists_read_like_english() -> None:
-    assert [count(number, "person", "people") for number in (0, 1, 1200)] == ["0 people", "1 person", "1,200 people"]
-    assert count(2, "photo") == "2 photos"
+    assert [counted(number, "person", "people") for number in (0, 1, 1200)] == ["0 people", "1 person", "1,200 people"]
+    assert counted(2, "photo") == "2 photos"
     assert listed(["a", "b"], 2) == "a, b"
     assert listed(["a", "b", "c"], 2) == "a, b and 1 more"

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, count
+from edge.core.cli_support import counted
+from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn
 from threshold_tools.stats import Rate
 from threshold_tools.thresholds import STRICT_FMR
 
@@ -47,13 +48,13 @@ def document(report: CalibrationReport, out: Path) -> ReportDocument:
     rows = [_cells(row) for row in report.rows]
     strictest = sorted(report.thresholds_sq.items(), key=lambda item: item[1])[:_STRICTEST]
     origin = (
-        f"{count(report.strangers, 'stranger')} in {count(report.stranger_photos, 'photo')}"
+        f"{counted(report.strangers, 'stranger')} in {counted(report.stranger_photos, 'photo')}"
         if report.strangers
         else "the table of distances between strangers that ships with the embedder"
     )
     return ReportDocument(
         title=f"Calibration of {out.name}",
-        source=f"{count(report.enrolled, 'person', 'people')} enrolled; measured with {origin}",
+        source=f"{counted(report.enrolled, 'person', 'people')} enrolled; measured with {origin}",
         verdict=verdict(report, out),
         facts=[
             ("people enrolled", f"{report.enrolled:,}"),

@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from edge.core.cli_support import counted
 from threshold_tools.reports.document import (
     ReportDocument,
     ReportTable,
     ReportVerdict,
     TableColumn,
     Tone,
-    count,
     listed,
     percent,
 )
@@ -78,18 +78,20 @@ def cluster_name(cluster: Sequence[str]) -> str:
 def verdict(report: ClusterReport) -> ReportVerdict:
     """Estimated number of people, and the groups to check first."""
     grouped = sum(len(cluster) for cluster in report.clusters)
-    headline = f"{count(grouped, 'photo')} of about {count(len(report.clusters), 'person', 'people')}"
-    headline += f", {count(len(report.alone), 'photo')} ungrouped." if report.alone else "."
+    headline = f"{counted(grouped, 'photo')} of about {counted(len(report.clusters), 'person', 'people')}"
+    headline += f", {counted(len(report.alone), 'photo')} ungrouped." if report.alone else "."
     advice = []
     tone: Tone = "good" if report.clusters else "warn"
     if not report.clusters:
-        headline = f"No two of {count(report.photos - len(report.without_face), 'photo')} seem to show the same person."
+        headline = (
+            f"No two of {counted(report.photos - len(report.without_face), 'photo')} seem to show the same person."
+        )
     if report.score is not None:
         mixed = [number for number, cluster in enumerate(report.clusters, 1) if len({*map(person_of, cluster)}) > 1]
         if mixed:
             tone = "warn"
             named = listed([str(number) for number in mixed])
-            advice.append(f"{count(len(mixed), 'group mixes', 'groups mix')} people: check {named}, then the labels.")
+            advice.append(f"{counted(len(mixed), 'group mixes', 'groups mix')} people: check {named}, then the labels.")
         else:
             advice.append("No group mixes people.")
         advice.append(
@@ -103,14 +105,14 @@ def verdict(report: ClusterReport) -> ReportVerdict:
     elif report.clusters:
         advice.append("Check each group, then enrol people from their group with `threshold enroll add`.")
     if report.without_face:
-        advice.append(f"{count(len(report.without_face), 'photo has', 'photos have')} no face and are in no group.")
+        advice.append(f"{counted(len(report.without_face), 'photo has', 'photos have')} no face and are in no group.")
     return ReportVerdict(tone, headline, advice)
 
 
 def document(report: ClusterReport) -> ReportDocument:
     """The clusters for people."""
     if report.k is not None:
-        method = f"k-means with {count(report.k, 'group')}, seed {report.seed}"
+        method = f"k-means with {counted(report.k, 'group')}, seed {report.seed}"
     else:
         method = (
             f"density: {report.min_samples} or more photos within squared distance {report.near_sq:.3f} "
@@ -152,7 +154,7 @@ def _groups_table(report: ClusterReport) -> ReportTable:
     ]
     left = len(report.clusters) - len(rows)
     return ReportTable(
-        _LARGEST, columns, rows, f"{count(left, 'smaller group is', 'smaller groups are')} in --json." if left else ""
+        _LARGEST, columns, rows, f"{counted(left, 'smaller group is', 'smaller groups are')} in --json." if left else ""
     )
 
 
@@ -174,7 +176,7 @@ def contact_sheet(report: ClusterReport, folder: Path | None) -> str:
     if report.alone:
         shown = report.alone[:_ALONE]
         pictures = [(path, thumbnail_uri(folder / path, _PHOTO_PX) if folder else "", False) for path in shown]
-        details = count(len(report.alone), "photo")
+        details = counted(len(report.alone), "photo")
         details += f", the first {len(shown)} are shown" if len(shown) < len(report.alone) else ""
         groups.append(PictureGroup("Ungrouped", details, pictures))
     told = document(report)
@@ -193,7 +195,7 @@ def contact_sheet(report: ClusterReport, folder: Path | None) -> str:
 
 def _details(cluster: Sequence[str]) -> str:
     name = cluster_name(cluster)
-    return count(len(cluster), "photo") + (f": {name}" if name else "")
+    return counted(len(cluster), "photo") + (f": {name}" if name else "")
 
 
 def _pictures(cluster: Sequence[str], folder: Path | None) -> list[Picture]:

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.core.cli_support import counted
 from edge.core.errors import InputError
 from edge.core.files import atomic_write, require_parent_dir
 from edge.core.terminal import Style, Terminal
@@ -41,7 +42,6 @@ from threshold_tools.enroll.options import command_parser, gallery_parser
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import NO_PHOTO, FolderReview, review
 from threshold_tools.photos import PhotoSampler
-from threshold_tools.reports.document import count
 from threshold_tools.thresholds import smallest_supported_rate
 
 _NEXT = (
@@ -83,11 +83,11 @@ def _make_gallery(arguments: argparse.Namespace) -> None:
     if kept_sq:
         added = sum(person not in kept_sq for person in reviewed.kept)
         if added:
-            people = count(added, "new person", "new people")
+            people = counted(added, "new person", "new people")
             _print(f"{people}: the next  threshold calibrate  measures how similar strangers look to them")
         return
     supported = 1 / smallest_supported_rate(reader.impostors, len(reviewed.kept))
-    people = count(len(reviewed.kept), "person", "people")
+    people = counted(len(reviewed.kept), "person", "people")
     if target > supported * (1 + 1e-9):
         _print(
             f"warning: thresholds are set for one stranger in {supported:,.0f}, the most that the embedder's table "
@@ -108,7 +108,7 @@ def _print_review(reviewed: FolderReview, folder: Path, sheet: Path | None) -> N
         _print(line, Style.WARNING)
     if reviewed.cache_problem:
         _print(f"cache: {reviewed.cache_problem}", Style.WARNING)
-    _print(f"{folder}: {count(reviewed.embedded, 'photo')} processed, {reviewed.cached:,} from the cache")
+    _print(f"{folder}: {counted(reviewed.embedded, 'photo')} processed, {reviewed.cached:,} from the cache")
     if sheet is not None:
         from threshold_tools.enroll.sheet import contact_sheet  # needs jinja2, a gallery does not
         from threshold_tools.reports.page import write_page
@@ -123,7 +123,7 @@ def _review_one(folder: Path, person_id: str, reader: PhotoSampler, use_cache: b
     for line in reviewed.lines_of(person):
         _print(line, Style.WARNING)
     kept = len(reviewed.kept.get(person_id, []))
-    _print(f"{person_id}: {kept} of {count(len(person.photos), 'photo')} usable; {_NEXT}")
+    _print(f"{person_id}: {kept} of {counted(len(person.photos), 'photo')} usable; {_NEXT}")
 
 
 def _add(arguments: argparse.Namespace) -> None:
@@ -164,7 +164,7 @@ def _store(
 
 def _remove(arguments: argparse.Namespace) -> None:
     deleted = remove(arguments.folder, arguments.person, arguments.photo)
-    photos = count(len(deleted), "photo")
+    photos = counted(len(deleted), "photo")
     what = photos if arguments.photo else f"the person and {photos}"
     _print(f"{arguments.person}: {what} deleted; {_NEXT}")
 
@@ -207,8 +207,8 @@ def _review(arguments: argparse.Namespace) -> None:
     reviewed = review(arguments.folder, PhotoSampler(ENROL_QUALITY), use_cache=not arguments.no_cache)
     _print_review(reviewed, arguments.folder, arguments.sheet)
     photos = sum(len(photos) for photos in reviewed.kept.values())
-    people = count(len(reviewed.people), "person", "people")
-    _print(f"{len(reviewed.kept)} of {people} can be enrolled, from {count(photos, 'photo')}")
+    people = counted(len(reviewed.people), "person", "people")
+    _print(f"{len(reviewed.kept)} of {people} can be enrolled, from {counted(photos, 'photo')}")
 
 
 _ACTIONS = {"add": _add, "frames": _frames, "remove": _remove, "list": _list, "review": _review, "policy": _policy}

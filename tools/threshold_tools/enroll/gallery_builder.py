@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.core.cli_support import counted
 from edge.core.errors import InputError
 from edge.core.records import FloatArray, Person
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from threshold_tools.enroll.consistency import centroid
 from threshold_tools.enroll.review import FolderReview
-from threshold_tools.reports.document import count
 from threshold_tools.thresholds import max_thresholds_sq
 
 _GALLERY_SUFFIX = ".safetensors"
@@ -38,15 +38,15 @@ def make_gallery(
     save_gallery(out, people, centroids, limits, embedder_sha256)
     photos = sum(len(photos) for photos in reviewed.kept.values())
     text = (
-        f"{out}: {count(len(people), 'person', 'people')} from {count(photos, 'photo')}, "
-        f"{count(reviewed.rejections.count, 'problem')}; threshold_sq "
+        f"{out}: {counted(len(people), 'person', 'people')} from {counted(photos, 'photo')}, "
+        f"{counted(reviewed.rejections.count, 'problem')}; threshold_sq "
     )
     if kept_sq:
         new = newcomer_sq(reviewed.base_sq, kept_sq)
         kept = sum(person in kept_sq for person in reviewed.kept)
         return f"{text}kept for {kept}, at most {new:.2f} for {len(people) - kept} new (lower is stricter)"
     stricter = int((limits < reviewed.base_sq).sum())
-    capped = f", stricter for {count(stricter, 'person', 'people')} with a look-alike" if stricter else ""
+    capped = f", stricter for {counted(stricter, 'person', 'people')} with a look-alike" if stricter else ""
     return f"{text}{reviewed.base_sq:.2f} (lower is stricter){capped}"
 
 

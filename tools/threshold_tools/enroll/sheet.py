@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.core.cli_support import counted
 from threshold_tools.enroll.folder import PersonFolder
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import FolderReview
-from threshold_tools.reports.document import ReportVerdict, count, listed
+from threshold_tools.reports.document import ReportVerdict, listed
 from threshold_tools.reports.page import data_uri, render
 
 _NAMED = 6  # photos to retake that the verdict names
@@ -74,11 +75,11 @@ def verdict(reviewed: FolderReview) -> ReportVerdict:
     usable = sum(len(kept) for kept in reviewed.kept.values())
     people = len(reviewed.people)
     if usable == len(photos) and len(reviewed.kept) == people:
-        headline = f"All {count(usable, 'photo')} of {count(people, 'person', 'people')} are usable."
+        headline = f"All {counted(usable, 'photo')} of {counted(people, 'person', 'people')} are usable."
     else:
         headline = (
-            f"Usable: {usable:,} of {count(len(photos), 'photo')}. "
-            f"Enrolled: {len(reviewed.kept):,} of {count(people, 'person', 'people')}."
+            f"Usable: {usable:,} of {counted(len(photos), 'photo')}. "
+            f"Enrolled: {len(reviewed.kept):,} of {counted(people, 'person', 'people')}."
         )
     advice = []
     missing = [person.name for person in reviewed.people if person.id not in reviewed.kept]
@@ -93,7 +94,7 @@ def verdict(reviewed: FolderReview) -> ReportVerdict:
         advice.append(f"Retake or remove {these}: {listed(rejected, _NAMED)}.")
     if reviewed.rejections.notes:
         advice.append(
-            f"{count(len(reviewed.rejections.notes), 'person has', 'people have')} a look-alike in the gallery and "
+            f"{counted(len(reviewed.rejections.notes), 'person has', 'people have')} a look-alike in the gallery and "
             "a stricter threshold; more photos of them do not change that."
         )
     thin = [person.name for person in reviewed.people if len(reviewed.kept.get(person.id, [])) == 1]
@@ -111,7 +112,7 @@ def _section(reviewed: FolderReview, person: PersonFolder) -> SheetSection:
     details += [", ".join(person.groups)] if person.groups else []
     details += [f"from {person.valid_from}"] if person.valid_from else []
     details += [f"until {person.valid_until}"] if person.valid_until else []
-    details.append(f"{len(qualities)} of {count(len(person.photos), 'photo')}" if qualities else "not enrolled")
+    details.append(f"{len(qualities)} of {counted(len(person.photos), 'photo')}" if qualities else "not enrolled")
     photos = [
         _photo(reviewed, path, path.relative_to(person.folder).as_posix(), qualities.get(path, ""))
         for path in person.photos

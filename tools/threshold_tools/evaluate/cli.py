@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from edge.core.cli_support import counted
 from edge.core.errors import InputError
 from edge.core.files import require_parent_dir
 from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
@@ -33,7 +34,6 @@ from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, SP
 from threshold_tools.evaluate.cross_validation import ten_fold
 from threshold_tools.evaluate.report import Acquisition, EvaluationReport
 from threshold_tools.evaluate.tables import document
-from threshold_tools.reports.document import count
 from threshold_tools.reports.terminal import show
 
 PROTOCOLS = ("verification", "closed-set", "open-set")
@@ -89,7 +89,7 @@ def evaluate(
             notes.append(f"no open set with {images} enrolled: needs a person with {images + 1} photos, and strangers")
     left = len(photos.names) - sum(len(people) for people in groups.values())
     if groups_file and left:
-        notes.append(f"{count(left, 'person is', 'people are')} in no group")
+        notes.append(f"{counted(left, 'person is', 'people are')} in no group")
     thresholds_sq = (
         {fmr: swept.threshold_sq(fmr) for fmr in GROUP_FMRS if swept.has_enough_samples(fmr)} if swept else {}
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from edge.core.cli_support import counted
 from threshold_tools.evaluate.report import EvaluationReport, FnirAtFpir, OpenSet
-from threshold_tools.reports.document import ReportVerdict, count
+from threshold_tools.reports.document import ReportVerdict
 
 _ENROLLED = 3  # photos enrolled of each person, for the recommendation
 _GOOD_FPIR = 1e-3  # a threshold for a laxer target is a warning
@@ -51,10 +52,10 @@ def _open_set_verdict(measured: OpenSet, rates: Sequence[FnirAtFpir]) -> ReportV
         f"Take threshold {best.threshold_sq:.2f}: one stranger in {1 / best.fpir:,.0f} gets in, "
         f"{_refused(best)} of the {visits} of enrolled people are refused."
     )
-    basis = f"{count(measured.images, 'photo')} enrolled of each of {count(measured.enrolled, 'person', 'people')}"
+    basis = f"{counted(measured.images, 'photo')} enrolled of each of {counted(measured.enrolled, 'person', 'people')}"
     visit = "; a visit is 3 photos" if measured.fused else ""
     advice = [
-        f"Measured with {basis} and {count(measured.strangers, 'stranger')}{visit}. "
+        f"Measured with {basis} and {counted(measured.strangers, 'stranger')}{visit}. "
         f"Between {_span(best)} of {visits} are refused (95 % interval)."
     ]
     for row in by_rate[:place]:

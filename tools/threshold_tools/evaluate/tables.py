@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.core.cli_support import counted
 from threshold_tools.evaluate.recommendation import short_percent, verdict
 from threshold_tools.evaluate.report import (
     ClosedSet,
@@ -16,7 +17,7 @@ from threshold_tools.evaluate.report import (
     TenFoldResult,
     VerificationResult,
 )
-from threshold_tools.reports.document import ReportDocument, ReportTable, TableColumn, count, percent
+from threshold_tools.reports.document import ReportDocument, ReportTable, TableColumn, percent
 from threshold_tools.stats import Rate
 
 MISIDENTIFIED = 12  # photos shown; --json has all
@@ -42,7 +43,7 @@ def document(report: EvaluationReport) -> ReportDocument:
         tables.append(ReportTable("Photos without a face", [TableColumn("Photo", text=True)], rows))
     return ReportDocument(
         title=f"Evaluation of {Path(report.source).name}",
-        source=f"{count(acquired.photos, 'photo')} of {count(acquired.people, 'person', 'people')}, embedder "
+        source=f"{counted(acquired.photos, 'photo')} of {counted(acquired.people, 'person', 'people')}, embedder "
         f"{report.embedder_sha256[:12]}, seed {report.seed}",
         verdict=verdict(report),
         facts=_facts(report),
@@ -94,9 +95,11 @@ def _open_set_tables(sets: Sequence[OpenSet], failed: bool) -> list[ReportTable]
         return []
     unusable = sets[0].failed_enrolments
     lost = (
-        f" {count(unusable, 'person has', 'people have')} no usable photo: all their searches fail." if unusable else ""
+        f" {counted(unusable, 'person has', 'people have')} no usable photo: all their searches fail."
+        if unusable
+        else ""
     )
-    draws = count(sets[0].draws, "draw")
+    draws = counted(sets[0].draws, "draw")
     note = f"Some people are enrolled, others are strangers. Mean of {draws} of the enrolled photos."
     return [ReportTable("Open set: enrolled people and strangers", columns, rows, note + lost)]
 
@@ -168,8 +171,8 @@ def _closed_set_tables(closed: ClosedSet, failed: bool) -> list[ReportTable]:
             cells += [f"{each.learn_ms:,.1f}", f"{each.add_ms:,.2f}", f"{each.probe_ms:.3f}"]
         rows.append(cells)
     note = (
-        f"{count(closed.people, 'person', 'people')} with 10 photos or more ({closed.photos:,} photos), "
-        f"{count(closed.splits, 'random 80/20 split')}. The limit of unknown keeps half of {closed.strangers:,} "
+        f"{counted(closed.people, 'person', 'people')} with 10 photos or more ({closed.photos:,} photos), "
+        f"{counted(closed.splits, 'random 80/20 split')}. The limit of unknown keeps half of {closed.strangers:,} "
         f"strangers, people with fewer photos, to FPIR {percent(closed.target_fpir, 0)}."
     )
     tables = [ReportTable("Closed set: every visitor is enrolled", columns, rows, note)]
@@ -184,7 +187,7 @@ def _closed_set_tables(closed: ClosedSet, failed: bool) -> list[ReportTable]:
         left = len(closed.misnamed) - len(shown)
         more = f" {left:,} more are in --json." if left else ""
         total = f"{sum(each.wrong for each in closed.misnamed)} of {sum(each.tried for each in closed.misnamed)}"
-        photos = count(len(closed.misnamed), "photo")
+        photos = counted(len(closed.misnamed), "photo")
         note = f"{photos} misnamed, {total} times they were tried. Check the labels first.{more}"
         tables.append(ReportTable(f"Misnamed by {closed.classifiers[0].name}", names, body, note))
     return tables

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edge.cli.command import print_json
+from edge.core.cli_support import counted
 from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
@@ -22,7 +23,6 @@ from threshold_tools.pad.attack_clips import draw_photos, make_clips
 from threshold_tools.pad.clip_evaluation import evaluate_clip, find_clips
 from threshold_tools.pad.report import document, measure, page
 from threshold_tools.photos import photos_in
-from threshold_tools.reports.document import count
 from threshold_tools.reports.page import write_page
 from threshold_tools.reports.terminal import show, track
 
@@ -124,7 +124,7 @@ def _challenge(options: argparse.Namespace) -> None:
         raise InputError(
             f"{options.photos}: no portrait with exactly one frontal face; give a folder of .jpg or .png files"
         )
-    print(f"{len(portraits)} of {count(len(paths), 'portrait')} used; all results are simulated", file=sys.stderr)
+    print(f"{len(portraits)} of {counted(len(paths), 'portrait')} used; all results are simulated", file=sys.stderr)
     for species in options.species:
         trials = challenge_trials.measure_species(
             portraits,
@@ -173,7 +173,7 @@ def _clips(options: argparse.Namespace) -> None:
         seconds=options.seconds,
         photos=photos,
     )
-    print(f"{count(made, 'simulated attack')} in {options.out}")
+    print(f"{counted(made, 'simulated attack')} in {options.out}")
 
 
 def _add_number(

@@ -6,18 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from edge.core.cli_support import counted
 from edge.liveness.cues.weights import CUE_WEIGHTS
 from threshold_tools.pad.clip_evaluation import GENUINE, SIMULATED, ClipResult
 from threshold_tools.reports.charts import COLOURS, Chart, ChartAxis, Tip
-from threshold_tools.reports.document import (
-    ReportDocument,
-    ReportTable,
-    ReportVerdict,
-    TableColumn,
-    Tone,
-    count,
-    percent,
-)
+from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, Tone, percent
 from threshold_tools.reports.page import render
 from threshold_tools.stats import RateWithInterval, auc, det_curve, wilson
 
@@ -168,7 +161,7 @@ def verdict(report: PadReport) -> ReportVerdict:
     if not filmed:
         advice.append("All attacks are simulated. Film real ones before you rely on liveness.")
     if at.bpcer and at.bpcer.cases < _FEW_CLIPS:
-        advice.append(f"Only {count(at.bpcer.cases, 'genuine clip')}: the intervals are wide.")
+        advice.append(f"Only {counted(at.bpcer.cases, 'genuine clip')}: the intervals are wide.")
     advice.append(f"A higher limit refuses fewer visitors and lets more attacks pass. Now {report.limit:.2f}.")
     rates = (at.bpcer, worst.apcer if worst else None)
     tone: Tone = "warn" if not filmed or any(rate is None for rate in rates) else "good"

@@ -70,11 +70,6 @@ class ReportDocument:
         return {column.label: column.meaning for column in columns if column.meaning}
 
 
-def count(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: "1 person", "2 people"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def listed(items: Sequence[str], most: int = 5) -> str:
     """The first few items of a list in one line: "a, b and 3 more"."""
     shown = ", ".join(items[:most])

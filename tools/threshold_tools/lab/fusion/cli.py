@@ -17,20 +17,13 @@ from pathlib import Path
 
 import msgspec
 
+from edge.core.cli_support import counted
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import InputError
 from threshold_tools.lab.fusion.quality_power import KindResult, measure_kinds
 from threshold_tools.lab.fusion.samples import collect_samples
 from threshold_tools.lab.fusion.track_fusion import KINDS_OF_TRACKS, VisitResult, measure_visits
-from threshold_tools.reports.document import (
-    ReportDocument,
-    ReportTable,
-    ReportVerdict,
-    TableColumn,
-    count,
-    interval,
-    percent,
-)
+from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, interval, percent
 from threshold_tools.reports.terminal import show
 from threshold_tools.thresholds import threshold_for_fmr, threshold_sq
 
@@ -62,8 +55,8 @@ def document(report: TrackFusionReport) -> ReportDocument:
         tables.append(_visits_table(report.visits))
     return ReportDocument(
         title=f"Samples of {Path(report.source).name}",
-        source=f"{count(report.samples, 'sample')} of {count(report.people, 'person', 'people')}, "
-        f"{count(report.copies, 'degraded copy', 'degraded copies')} of each photo, embedder "
+        source=f"{counted(report.samples, 'sample')} of {counted(report.people, 'person', 'people')}, "
+        f"{counted(report.copies, 'degraded copy', 'degraded copies')} of each photo, embedder "
         f"{report.embedder_sha256[:12]}, seed {report.seed}",
         verdict=_verdict(report),
         tables=tables,

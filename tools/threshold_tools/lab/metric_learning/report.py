@@ -10,8 +10,9 @@ from typing import Literal
 
 import msgspec
 
+from edge.core.cli_support import counted
 from threshold_tools.reports.charts import Chart, ChartAxis, Tip
-from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, count, percent
+from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, percent
 from threshold_tools.reports.page import render
 
 LOSSES = ("contrastive", "triplet-random", "triplet-hard", "triplet-semihard", "arcface")
@@ -117,7 +118,7 @@ def document(report: AdaptationReport) -> ReportDocument:
     )
     return ReportDocument(
         title=f"Head for the vectors of {Path(report.source).name}",
-        source=f"{count(report.photos, 'photo')}, {report.failures:,} without a face left out, embedder "
+        source=f"{counted(report.photos, 'photo')}, {report.failures:,} without a face left out, embedder "
         f"{report.embedder_sha256[:12]}",
         verdict=ReportVerdict("good" if report.helps else "warn", report.conclusion, [next_step]),
         tables=tables,
@@ -168,7 +169,7 @@ def _mean_table(splits: Sequence[SplitResult]) -> ReportTable:
 
 
 def _size(part: PeopleCount) -> str:
-    return f"{count(part.people, 'person', 'people')} ({count(part.photos, 'photo')})"
+    return f"{counted(part.people, 'person', 'people')} ({counted(part.photos, 'photo')})"
 
 
 def _points(share: float) -> str:
