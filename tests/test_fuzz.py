@@ -207,14 +207,14 @@ def test_json_that_makes_msgspec_raise_other_errors(tmp_path: Path, content: byt
             decode(channel, content)
 
 
-def heard(payload: bytes) -> Message:
+def received(payload: bytes) -> Message:
     message = decode_message(IncomingMessage("threshold/home/front/events", payload, False))
     assert message is not None
     return message
 
 
 def an_event_from(door: bytes, more: bytes) -> Message:
-    return heard(
+    return received(
         b'{"v":1,"id":"x","seq":1,"door":"'
         + door
         + b'",'

@@ -49,7 +49,7 @@ def faults(channel: Channel, message: bytes) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> list[ReceivedMessage]:
+def received(tmp_path_factory: pytest.TempPathFactory) -> list[ReceivedMessage]:
     """All messages of a door that signs."""
     folder = tmp_path_factory.mktemp("everything")
     key = folder / "signing.key"
@@ -160,10 +160,10 @@ def test_configuration_tables_on_the_page_exist() -> None:
 
 
 @needs_mosquitto
-def test_messages_of_a_door_match_their_schemas(heard: list[ReceivedMessage]) -> None:
+def test_messages_of_a_door_match_their_schemas(received: list[ReceivedMessage]) -> None:
     """Valid, and without fields that the schema does not have."""
     channels = set()
-    for message in heard:
+    for message in received:
         found = Topics.parse(message.topic)
         if found is None:
             continue
@@ -176,8 +176,8 @@ def test_messages_of_a_door_match_their_schemas(heard: list[ReceivedMessage]) ->
 
 
 @needs_mosquitto
-def test_signed_and_unsigned_channels(heard: list[ReceivedMessage]) -> None:
-    for message in heard:
+def test_signed_and_unsigned_channels(received: list[ReceivedMessage]) -> None:
+    for message in received:
         found = Topics.parse(message.topic)
         if found is not None and found[1] in DSSE_PAYLOAD_TYPES:
             assert verify_signature(message.payload, KEY.public_key(), DSSE_PAYLOAD_TYPES[found[1]])["v"] == 1
@@ -186,14 +186,14 @@ def test_signed_and_unsigned_channels(heard: list[ReceivedMessage]) -> None:
 
 
 @needs_mosquitto
-def test_qos_retain_flag_and_expiry(heard: list[ReceivedMessage]) -> None:
+def test_qos_retain_flag_and_expiry(received: list[ReceivedMessage]) -> None:
     """As documented for each topic."""
-    for message in heard:
+    for message in received:
         found = Topics.parse(message.topic)
         terms = SNAPSHOT_DELIVERY if found is None else DELIVERY_TERMS[found[1]]
         assert (message.qos, message.retained) == (terms.qos, terms.retained), message.topic
         assert (message.expiry_s is not None) == (message.topic.split("/")[3] in EXPIRY), message.topic
-    pictures = [message.payload for message in heard if FRONT.split_snapshot(message.topic)]
+    pictures = [message.payload for message in received if FRONT.split_snapshot(message.topic)]
     assert pictures == [PICTURE]
 
 

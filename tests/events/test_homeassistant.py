@@ -47,13 +47,13 @@ class Listener:
 
     def __init__(self, connection: PahoClient) -> None:
         self._connection = connection
-        self.heard: list[IncomingMessage] = []
+        self.received: list[IncomingMessage] = []
 
     def count(self, topic: str) -> int:
         """Number of messages on a topic so far."""
         self._connection.poll(0.01)
-        self.heard += self._connection.take_messages()
-        return sum(message.topic == topic for message in self.heard)
+        self.received += self._connection.take_messages()
+        return sum(message.topic == topic for message in self.received)
 
     def say(self, payload: bytes, *, retain: bool = False) -> None:
         self._connection.publish(BIRTH_TOPIC, payload, qos=1, retain=retain)
@@ -151,7 +151,7 @@ def test_discovery_is_sent_and_retained(broker: AnyBroker, tmp_path: Path) -> No
         wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the discovery message")
     with listening(config_for(broker)) as later:
         wait_until(lambda: later.count(CONFIG_TOPIC) == 1, "the retained discovery message")
-        assert [message.payload for message in later.heard if message.topic == CONFIG_TOPIC] == [made.payload]
+        assert [message.payload for message in later.received if message.topic == CONFIG_TOPIC] == [made.payload]
 
 
 def test_discovery_after_a_start_of_home_assistant(broker: AnyBroker, tmp_path: Path) -> None:

@@ -313,12 +313,12 @@ def test_messages_of_a_real_door_are_accepted(kind: str, tmp_path: Path) -> None
             outbox.append(event)
             sent = an_open(at_ns=time.time_ns())
             publisher.open(sent, time.monotonic_ns())
-            heard: dict[Channel, Any] = {}
+            received: dict[Channel, Any] = {}
             for message in listener.messages(8.0):
-                heard[message.channel] = message.payload
-                if len(heard) == 2:
+                received[message.channel] = message.payload
+                if len(received) == 2:
                     break
-    assert verifier.verify(heard[Channel.OPEN]).id == sent.id
-    content = verify_signature(heard[Channel.EVENTS], load_key(public), EVENT)
+    assert verifier.verify(received[Channel.OPEN]).id == sent.id
+    content = verify_signature(received[Channel.EVENTS], load_key(public), EVENT)
     assert content["id"] == event.id
     assert content["published_at"] is not None

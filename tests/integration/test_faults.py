@@ -131,7 +131,7 @@ def check_everything(folder: Path, ear: Ear, told: list[str]) -> None:
     for event in events:
         assert event.seq == first.setdefault(event.id, event).seq  # a copy is identical
     assert [event.id for event in first.values()] == [event.id for event in stored]
-    openings = [(at, message) for at, message in ear.heard if isinstance(message.record, OpenCommand)]
+    openings = [(at, message) for at, message in ear.received if isinstance(message.record, OpenCommand)]
     assert len({message.record.id for _, message in openings if isinstance(message.record, OpenCommand)}) == len(
         openings
     )
@@ -270,7 +270,7 @@ def test_what_a_thawed_broker_passes_on_by_itself_has_expired_and_says_so(tmp_pa
         with a_door(config_for(broker), outbox) as door:
             door.online()
         wait_until(lambda: len(lock.records(Status)) >= 4, "all earlier messages are received")
-    late = [(at, message.record) for at, message in lock.heard if isinstance(message.record, OpenCommand)]
+    late = [(at, message.record) for at, message in lock.received if isinstance(message.record, OpenCommand)]
     assert all(format_unix_ns(round(at * 1e9)) > record.expires_at for at, record in late)
     assert len(late) <= 1
 

@@ -97,25 +97,25 @@ def test_door_writes_nothing_of_a_face(
             camera=CameraConfig(source=str(CLIP)),
             mqtt=mqtt,
         )
-        heard: list[Message] = []
+        received: list[Message] = []
         with Subscriber(mqtt, Topics("home", "front"), list(Channel)) as subscriber:
             Daemon(config).run(threading.Event())
             for message in subscriber.messages(20):
-                heard.append(message)
+                received.append(message)
                 if b'"stopped"' in message.payload:
                     break
-    assert {message.channel for message in heard} >= {Channel.EVENTS, Channel.OPEN, Channel.HEALTH}
+    assert {message.channel for message in received} >= {Channel.EVENTS, Channel.OPEN, Channel.HEALTH}
     assert len(seen) > 10
     faces = [*seen, *load_gallery(GALLERY, vision.reader.embedder.sha256).centroids]
     stored = b"".join(path.read_bytes() for path in sorted((tmp_path / "state").rglob("*")) if path.is_file())
     for place, content in {
         "log": caplog.text.encode(),
-        "messages": b"\n".join(message.payload for message in heard),
+        "messages": b"\n".join(message.payload for message in received),
         "disk": stored,
     }.items():
         assert not traces(content, faces), place
     assert not long_arrays(caplog.text)
-    assert not [found for message in heard for found in long_arrays(message.payload.decode())]
+    assert not [found for message in received for found in long_arrays(message.payload.decode())]
 
 
 def test_replay_writes_nothing_of_a_face(

@@ -52,12 +52,12 @@ def quick() -> DoorConfig:
 
 @contextmanager
 def hearing(mqtt: MqttConfig) -> Iterator[list[Message]]:
-    heard: list[Message] = []
+    received: list[Message] = []
     with Subscriber(mqtt, Topics("+", "+"), [Channel.EVENTS, Channel.RELEASE]) as subscriber:
-        thread = threading.Thread(target=lambda: heard.extend(subscriber.messages()))
+        thread = threading.Thread(target=lambda: received.extend(subscriber.messages()))
         thread.start()
         try:
-            yield heard
+            yield received
         finally:
             subscriber.stop()
             thread.join()
@@ -82,12 +82,12 @@ def door(tmp_path: Path, mqtt: MqttConfig, source: str = "mqtt") -> DoorConfig:
     )
 
 
-def reports(heard: list[Message]) -> list[ReleaseReport]:
-    return [message.record for message in heard if isinstance(message.record, ReleaseReport)]
+def reports(received: list[Message]) -> list[ReleaseReport]:
+    return [message.record for message in received if isinstance(message.record, ReleaseReport)]
 
 
-def kinds(heard: list[Message]) -> list[EventKind]:
-    return [message.record.kind for message in heard if isinstance(message.record, Event)]
+def kinds(received: list[Message]) -> list[EventKind]:
+    return [message.record.kind for message in received if isinstance(message.record, Event)]
 
 
 def demo_gallery_without_anybody(tmp_path: Path, embedder: str) -> bytes:
@@ -111,20 +111,20 @@ def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: Mqtt
         desk.release_files({GALLERY_FILE: gallery}, people, now=datetime.now(UTC), embedder=embedder)
         publish(mqtt, SITE, desk.repository().files(), [])
 
-    with hearing(mqtt) as heard, running(Daemon(config)) as daemon:
+    with hearing(mqtt) as received, running(Daemon(config)) as daemon:
         wait_until(lambda: daemon.frames > 2, "frames")
-        wait_until(lambda: len(reports(heard)) == 1, "the first report")
+        wait_until(lambda: len(reports(received)) == 1, "the first report")
         push(GALLERY.read_bytes(), 1)
-        wait_until(lambda: reports(heard)[-1].release == 1, "release 1")
-        wait_until(lambda: EventKind.DOOR_OPEN in kinds(heard), "the door opens", 15)
+        wait_until(lambda: reports(received)[-1].release == 1, "release 1")
+        wait_until(lambda: EventKind.DOOR_OPEN in kinds(received), "the door opens", 15)
         assert holds(tmp_path / "state", person)
         push(demo_gallery_without_anybody(tmp_path, embedder), 0)
-        wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
+        wait_until(lambda: reports(received)[-1].release == 2, "release 2")
         assert not holds(tmp_path / "state", person)
-    assert [kind for kind in kinds(heard) if kind.startswith("release")] == ["release-applied"] * 2
-    last = reports(heard)[-1]
+    assert [kind for kind in kinds(received) if kind.startswith("release")] == ["release-applied"] * 2
+    last = reports(received)[-1]
     assert (last.ok, last.people, last.applied_at is not None) == (True, 0, True)
-    assert reports(heard)[0].reason is Reason.NO_RELEASE
+    assert reports(received)[0].reason is Reason.NO_RELEASE
 
 
 @needs_mosquitto
@@ -138,13 +138,13 @@ def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: Mqtt
     install_root(config, root)
     files = {GALLERY_FILE: GALLERY.read_bytes(), **read_models(default_folder())}
     desk.release_files(files, 1, now=datetime.now(UTC), embedder=embedder)
-    with hearing(mqtt) as heard:
+    with hearing(mqtt) as received:
         with running(Daemon(config)):
-            wait_until(lambda: bool(reports(heard)) and reports(heard)[-1].release == 1, "release 1", 15)
+            wait_until(lambda: bool(reports(received)) and reports(received)[-1].release == 1, "release 1", 15)
         with running(Daemon(config)) as daemon:
             assert daemon.bundle.own_models
             wait_until(lambda: daemon.frames > 2, "frames")
-    assert EventKind.RELEASE_REFUSED not in kinds(heard)
+    assert EventKind.RELEASE_REFUSED not in kinds(received)
 
 
 def gallery_of_length(path: Path, embedder: str, length: int) -> Path:
@@ -201,13 +201,13 @@ def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, visi
     root.write_bytes(desk.root)
     install_root(config, root)
     wrong = gallery_of_length(tmp_path / "wrong", embedder, 128).read_bytes()
-    with hearing(mqtt) as heard, running(Daemon(config)):
+    with hearing(mqtt) as received, running(Daemon(config)):
         desk.release_files({GALLERY_FILE: wrong}, 3, now=datetime.now(UTC), embedder=embedder)
-        wait_until(lambda: bool(reports(heard)) and "release 1" in (reports(heard)[-1].detail or ""), "refused")
-        assert "vectors of 128 numbers, the embedder has 192" in (reports(heard)[-1].detail or "")
+        wait_until(lambda: bool(reports(received)) and "release 1" in (reports(received)[-1].detail or ""), "refused")
+        assert "vectors of 128 numbers, the embedder has 192" in (reports(received)[-1].detail or "")
         desk.release_files({GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=embedder)
-        wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
-    assert kinds(heard).count(EventKind.RELEASE_REFUSED) == 1
+        wait_until(lambda: reports(received)[-1].release == 2, "release 2")
+    assert kinds(received).count(EventKind.RELEASE_REFUSED) == 1
 
 
 def test_a_door_without_a_trusted_root_does_not_start(tmp_path: Path) -> None:

@@ -737,26 +737,26 @@ def test_challenge_messages_for_a_screen(kind: str, tmp_path: Path) -> None:
             announcer.publish([_prompt(2, ChallengeState.ASKED, t_ns=8 * S), _prompt(2, ChallengeState.PASSED, 9 * S)])
             with publisher:
                 messages = screen.messages(8.0)
-                heard = [next(messages) for _ in range(2)]
+                received = [next(messages) for _ in range(2)]
     finally:
         broker.close()
-    records = [message.record for message in heard if isinstance(message.record, Challenge)]
+    records = [message.record for message in received if isinstance(message.record, Challenge)]
     assert [(one.ask, one.state, one.door) for one in records] == [
         ("look-up", "asked", "front"),
         ("look-up", "passed", "front"),
     ]
     assert len({one.id for one in records}) == 1
-    assert not any(message.retained for message in heard)
+    assert not any(message.retained for message in received)
 
 
 def test_events_of_a_door_with_challenges(tmp_path: Path) -> None:
     """The whole door: the event with the result, the count in health, the end of the challenge on its topic."""
-    heard = _heard_of_a_door(tmp_path, threading.Event())
-    denied = next(one.record for one in heard if isinstance(one.record, Event) and one.record.kind == "denied")
+    received = _heard_of_a_door(tmp_path, threading.Event())
+    denied = next(one.record for one in received if isinstance(one.record, Event) and one.record.kind == "denied")
     assert (denied.reason, denied.liveness and denied.liveness.challenge) == ("challenge-failed", "left")
-    assert [one.record.reason for one in heard if isinstance(one.record, Challenge)] == ["left"]
-    assert not [one for one in heard if one.channel is Channel.OPEN]
-    stages = {stage for one in heard if isinstance(one.record, Health) for stage in one.record.stages}
+    assert [one.record.reason for one in received if isinstance(one.record, Challenge)] == ["left"]
+    assert not [one for one in received if one.channel is Channel.OPEN]
+    stages = {stage for one in received if isinstance(one.record, Health) for stage in one.record.stages}
     assert "liveness" in stages
 
 
@@ -774,8 +774,8 @@ class _StopAfter(threading.Event):
 
 def test_held_visitor_at_a_stop(tmp_path: Path) -> None:
     """A recognised visitor who did not enter is an event, also at a restart."""
-    heard = _heard_of_a_door(tmp_path, _StopAfter(26))
-    kinds = [one.record.kind for one in heard if isinstance(one.record, Event)]
+    received = _heard_of_a_door(tmp_path, _StopAfter(26))
+    kinds = [one.record.kind for one in received if isinstance(one.record, Event)]
     assert kinds == ["started", "denied", "stopped"]
 
 
@@ -793,14 +793,14 @@ def _heard_of_a_door(folder: Path, stop: threading.Event) -> list[Message]:
             recognition=RecognitionConfig(sample_every_s=0.0),
             mqtt=msgspec.structs.replace(mqtt, health_every_s=0.1),
         )
-        heard: list[Message] = []
+        received: list[Message] = []
         with Subscriber(mqtt) as subscriber:
             Daemon(door).run(stop)
             for message in subscriber.messages(8.0):
-                heard.append(message)
+                received.append(message)
                 if isinstance(message.record, Status) and message.record.status == "offline":
                     break
-    return heard
+    return received
 
 
 def _prompt(number: int, state: ChallengeState, t_ns: int) -> ChallengePrompt:

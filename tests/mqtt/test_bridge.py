@@ -24,7 +24,7 @@ class Ear:
     """Client that subscribes to everything and can publish; it shares no code with the package."""
 
     def __init__(self, port: int, name: str) -> None:
-        self.heard: list[tuple[str, bytes]] = []
+        self.received: list[tuple[str, bytes]] = []
         self.client = Client(CallbackAPIVersion.VERSION2, client_id=name)
         self.client.on_message = self._hear
         subscribed: list[int] = []
@@ -35,13 +35,13 @@ class Ear:
         wait_until(lambda: bool(subscribed), "the subscription is confirmed")
 
     def _hear(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        self.heard.append((message.topic, bytes(message.payload)))
+        self.received.append((message.topic, bytes(message.payload)))
 
     def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         self.client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(5)
 
     def topics(self) -> set[str]:
-        return {topic for topic, _ in self.heard}
+        return {topic for topic, _ in self.received}
 
     def close(self) -> None:
         self.client.disconnect()
@@ -71,7 +71,7 @@ def test_topics_that_the_bridge_forwards(
 ) -> None:
     building, centre = brokers
     door, desk = Ear(building.port, "door"), Ear(centre.port, "desk")
-    wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.heard, "the bridge has reached the centre")
+    wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.received, "the bridge has reached the centre")
     door.say(FRONT.topic_for(Channel.OPEN), b"open sesame")
     door.say(FRONT.topic_for(Channel.EVENTS), encode(an_event("through the bridge")))
     desk.say(repo_topic("home", "timestamp.json"), b"signed", retain=True)
@@ -82,7 +82,7 @@ def test_topics_that_the_bridge_forwards(
     desk.say(FRONT.topic_for(Channel.OPEN), b"forged at the centre")
     desk.say(repo_topic("home", "root.json"), b"after it", retain=True)
     wait_until(lambda: repo_topic("home", "root.json") in door.topics(), "messages of the centre arrive in order")
-    assert (FRONT.topic_for(Channel.OPEN), b"forged at the centre") not in door.heard
+    assert (FRONT.topic_for(Channel.OPEN), b"forged at the centre") not in door.received
     door.close()
     desk.close()
 
@@ -91,7 +91,7 @@ def test_topics_that_the_bridge_forwards(
 def test_events_during_an_outage_arrive_later(brokers: tuple[Mosquitto, Mosquitto]) -> None:
     building, centre = brokers
     door, desk = Ear(building.port, "door"), Ear(centre.port, "desk")
-    wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.heard, "the bridge is connected")
+    wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.received, "the bridge is connected")
     desk.close()
     centre.close()
     wait_until(lambda: not answers(centre.port), "the centre does not answer")
@@ -103,7 +103,7 @@ def test_events_during_an_outage_arrive_later(brokers: tuple[Mosquitto, Mosquitt
     ids = [msgspec.json.decode(payload)["id"] for payload in told]
 
     def arrived() -> list[str]:
-        return [msgspec.json.decode(payload)["id"] for topic, payload in back.heard if topic.endswith("/events")]
+        return [msgspec.json.decode(payload)["id"] for topic, payload in back.received if topic.endswith("/events")]
 
     wait_until(lambda: len(arrived()) >= len(ids), "the events of the outage arrive at the centre", deadline_s=30)
     assert arrived() == ids

@@ -108,15 +108,15 @@ def answer_to(connection: PahoClient, topic: str, payload: bytes = b"{}", *, ret
 
 def heard_until(connection: PahoClient, last: str) -> list[IncomingMessage]:
     """Received messages up to a message on the topic `last`."""
-    heard: list[IncomingMessage] = []
+    received: list[IncomingMessage] = []
 
     def there() -> bool:
         connection.poll(0.05)
-        heard.extend(connection.take_messages())
-        return bool(heard) and heard[-1].topic == last
+        received.extend(connection.take_messages())
+        return bool(received) and received[-1].topic == last
 
     wait_until(there, f"a message on {last}")
-    return heard
+    return received
 
 
 def ask_to_read(connection: PahoClient, filters: list[str]) -> None:

@@ -76,13 +76,13 @@ def test_events_arrive_in_order_and_once(broker: AnyBroker, outbox: Outbox) -> N
             door.online()
             assert door.publisher.state.protocol == ("5" if isinstance(broker, Mosquitto) else "3.1.1")
             sent += fill(outbox, 100)
-            heard = receive(subscriber, 200)
+            received = receive(subscriber, 200)
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
-        events = [message.record for message in heard if isinstance(message.record, Event)]
+        events = [message.record for message in received if isinstance(message.record, Event)]
         assert [event.id for event in events] == sent
         assert [event.seq for event in events] == list(range(1, 201))
         assert all(event.published_at is not None for event in events)
-        assert not any(message.retained for message in heard)
+        assert not any(message.retained for message in received)
         assert until_now(subscriber, config) == []
 
 
@@ -168,9 +168,9 @@ def test_closing_sends_waiting_events_and_offline(broker: AnyBroker, outbox: Out
             door.publisher.close(timeout_s=DEADLINE_S)
         assert door.publisher.state.status is ConnectionStatus.CLOSED
         # amqtt acknowledges before it delivers, so a marker of another client may overtake the last events.
-        heard = receive(subscriber, 52) + until_now(subscriber, config)
-    assert ids(heard) == sent
-    statuses = [message.record for message in heard if isinstance(message.record, Status)]
+        received = receive(subscriber, 52) + until_now(subscriber, config)
+    assert ids(received) == sent
+    statuses = [message.record for message in received if isinstance(message.record, Status)]
     assert [(status.status, status.reason) for status in statuses] == [("online", "connected"), ("offline", "stopped")]
 
 
@@ -290,9 +290,9 @@ def test_open_command_is_never_sent_twice(broker: AnyBroker, outbox: Outbox) -> 
         relay.swallow = False
         relay.cut()
         wait_until(lambda: outbox.depth() == 0, "sent again")
-        heard = until_now(lock, config)
-    assert [message.channel for message in heard] == [Channel.EVENTS]
-    assert ids(heard) == [sent]
+        received = until_now(lock, config)
+    assert [message.channel for message in received] == [Channel.EVENTS]
+    assert ids(received) == [sent]
     assert [reason for _, reason in door.expired] == [Reason.CONNECTION_BROKE]
 
 
@@ -452,9 +452,9 @@ def test_broker_with_a_receive_maximum_of_one(tmp_path: Path, outbox: Outbox) ->
         with listen(config, Channel.EVENTS, Channel.OPEN) as subscriber, a_door(config, outbox) as door:
             door.online()
             door.publisher.open(an_open_command(), time.monotonic_ns())
-            heard = receive(subscriber, 31)
+            received = receive(subscriber, 31)
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
-        assert ids(heard) == sent
+        assert ids(received) == sent
         assert door.expired == []
 
 

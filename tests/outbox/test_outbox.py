@@ -204,12 +204,12 @@ def test_concurrent_append_and_drain(tmp_path: Path) -> None:
 def test_listener_is_called_after_storing(tmp_path: Path) -> None:
     """The event can be read in the call."""
     with open_outbox(tmp_path) as outbox:
-        heard: list[list[str | None]] = []
-        outbox.on_append(lambda: heard.append(details(outbox)))
+        received: list[list[str | None]] = []
+        outbox.on_append(lambda: received.append(details(outbox)))
         outbox.append(an_event("a"))
         outbox.on_append(None)
         outbox.append(an_event("b"))
-        assert heard == [["a"]]
+        assert received == [["a"]]
 
 
 def test_unreadable_event_does_not_block_others(tmp_path: Path) -> None:

@@ -53,21 +53,21 @@ def test_visitor_opens_the_door_once(broker: AnyBroker, tmp_path: Path, short_cl
     mqtt = msgspec.structs.replace(
         config_for(broker), health_every_s=0.2, open_max_age_s=60.0
     )  # also on a busy machine
-    with listening(config_for(broker)) as heard:
+    with listening(config_for(broker)) as received:
         Daemon(door_config(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
-        wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
-    events = records(heard, Event)
+        wait_until(lambda: len(records(received, Status)) == 2, "online and offline")
+    events = records(received, Event)
     assert [event.kind for event in events] == ["started", "door-open", "stopped"]
     assert [event.seq - events[0].seq for event in events] == [0, 1, 2]
-    (opening,) = records(heard, OpenCommand)
+    (opening,) = records(received, OpenCommand)
     assert (opening.id, opening.seq, opening.person) == (events[1].id, events[1].seq, events[1].person)
     lasts = datetime.fromisoformat(opening.expires_at) - datetime.fromisoformat(opening.at)
     assert lasts == timedelta(seconds=mqtt.open_max_age_s)
-    assert [(status.status, status.reason) for status in records(heard, Status)] == [
+    assert [(status.status, status.reason) for status in records(received, Status)] == [
         ("online", "connected"),
         ("offline", "stopped"),
     ]
-    reports = records(heard, Health)
+    reports = records(received, Health)
     assert {"motion", "detect", "landmarks", "align", "quality", "embed"} == {
         name for each in reports for name in each.stages
     }
@@ -75,7 +75,7 @@ def test_visitor_opens_the_door_once(broker: AnyBroker, tmp_path: Path, short_cl
     assert health.camera == "working"
     assert health.frames > 0
     assert health.gallery == events[1].gallery
-    assert [message.channel for message in heard if message.retained] == []
+    assert [message.channel for message in received if message.retained] == []
 
 
 def test_presence_is_published_without_identity(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
@@ -83,10 +83,10 @@ def test_presence_is_published_without_identity(broker: AnyBroker, tmp_path: Pat
     config = door_config(tmp_path / "state", short_clip, config_for(broker), home_assistant=HomeAssistantConfig())
     made = make_discovery_message(config)
     assert made
-    with listening(config_for(broker)) as heard:
+    with listening(config_for(broker)) as received:
         Daemon(config).run(threading.Event())
-        wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
-    told = [report.somebody for report in records(heard, PresenceReport)]
+        wait_until(lambda: len(records(received, Status)) == 2, "online and offline")
+    told = [report.somebody for report in records(received, PresenceReport)]
     assert not told[0]
     assert told[-2:] == [True, False]
     home, _ = connect(config_for(broker), client_id="home-assistant", max_packet_bytes=64 * 1024)
@@ -98,13 +98,13 @@ def test_presence_is_published_without_identity(broker: AnyBroker, tmp_path: Pat
 
 def test_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     config = door_config(tmp_path / "state", short_clip, config_for(broker), access=AccessConfig(allow=()))
-    with listening(config_for(broker)) as heard:
+    with listening(config_for(broker)) as received:
         Daemon(config).run(threading.Event())
-        wait_until(lambda: len(records(heard, Event)) == 3, "three events")
-    denied = records(heard, Event)[1]
+        wait_until(lambda: len(records(received, Event)) == 3, "three events")
+    denied = records(received, Event)[1]
     assert denied.person is not None
     assert (denied.kind, denied.person.id, denied.rule) == ("denied", "barack-obama", "not-in-allow")
-    assert records(heard, OpenCommand) == []
+    assert records(received, OpenCommand) == []
 
 
 @needs_mosquitto
@@ -150,12 +150,12 @@ def test_events_are_queued_without_a_broker(tmp_path: Path, short_clip: Path) ->
 def test_queued_events_are_delivered_by_the_next_run(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     state = tmp_path / "state"
     Daemon(door_config(state, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
-    with listening(config_for(broker)) as heard:
+    with listening(config_for(broker)) as received:
         Daemon(door_config(state, short_clip, config_for(broker))).run(threading.Event())
-        wait_until(lambda: len(records(heard, Event)) == 7, "seven events")
-    events = records(heard, Event)
+        wait_until(lambda: len(records(received, Event)) == 7, "seven events")
+    events = records(received, Event)
     assert [event.seq - events[0].seq for event in events] == list(range(7))
-    assert [opening.seq for opening in records(heard, OpenCommand)] == [events[5].seq]  # never the old one
+    assert [opening.seq for opening in records(received, OpenCommand)] == [events[5].seq]  # never the old one
 
 
 def test_watchdog_is_fed_by_processed_frames(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,22 +223,22 @@ def test_watchdog_while_the_camera_is_away(
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
 
-        def heard() -> list[str]:
+        def received() -> list[str]:
             return list(iter(lambda: _received(manager), ""))
 
         daemon = Daemon(door_config(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
         with running(daemon):
-            wait_until(lambda: "WATCHDOG=1" in heard(), "waiting for a camera feeds it")
+            wait_until(lambda: "WATCHDOG=1" in received(), "waiting for a camera feeds it")
             stream.plug()
             wait_until(lambda: daemon.frames > 2, "frames", 20)
             stream.unplug()
             wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
-            heard()
+            received()
             caplog.clear()
             wait_until(lambda: len(caplog.records) >= 2, "the camera is tried twice, half a second and a second later")
-            assert "WATCHDOG=1" not in heard()
+            assert "WATCHDOG=1" not in received()
             stream.plug()
-            wait_until(lambda: "WATCHDOG=1" in heard(), "frames feed it again", 20)
+            wait_until(lambda: "WATCHDOG=1" in received(), "frames feed it again", 20)
         stream.unplug()
 
 
@@ -281,13 +281,13 @@ def test_damaged_event_store_is_replaced_and_reported(broker: AnyBroker, tmp_pat
     state = tmp_path / "state"
     state.mkdir()
     (state / "outbox.sqlite").write_bytes(b"this is no database" * 1000)
-    with listening(config_for(broker)) as heard:
+    with listening(config_for(broker)) as received:
         Daemon(door_config(state, short_clip, config_for(broker))).run(threading.Event())
-        wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "the last event")
-    events = records(heard, Event)
+        wait_until(lambda: "stopped" in [event.kind for event in records(received, Event)], "the last event")
+    events = records(received, Event)
     assert [event.kind for event in events] == ["started", "store-replaced", "door-open", "stopped"]
     assert "outbox.sqlite.damaged" in (events[1].detail or "")
-    assert len(records(heard, OpenCommand)) == 1
+    assert len(records(received, OpenCommand)) == 1
     assert (state / "outbox.sqlite.damaged").read_bytes() == b"this is no database" * 1000
 
 

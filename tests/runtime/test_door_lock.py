@@ -222,24 +222,26 @@ def _stored_kinds(state: Path) -> list[str]:
 
 @needs_mosquitto
 def test_door_with_a_lock_publishes_no_open_command(tmp_path: Path, webcam: Webcam, pin: MockPin) -> None:
-    with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
+    with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as received:
         daemon = at_the_door(tmp_path, webcam, config_for(broker))
         with running(daemon):
             webcam.show(*visitor_frames())
-            wait_until(lambda: "door-open" in [event.kind for event in records(heard, Event)], "told", 30)
+            wait_until(lambda: "door-open" in [event.kind for event in records(received, Event)], "told", 30)
             wait_until(lambda: True in levels(pin), "open")
-        wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "all events arrive")
-    assert records(heard, OpenCommand) == []
+        wait_until(lambda: "stopped" in [event.kind for event in records(received, Event)], "all events arrive")
+    assert records(received, OpenCommand) == []
 
 
 @needs_mosquitto
 def test_lock_state_is_reported_at_once(tmp_path: Path, webcam: Webcam, pin: MockPin) -> None:
     """Otherwise an opening of a few seconds could be missed between two reports."""
-    with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
+    with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as received:
         seldom = msgspec.structs.replace(config_for(broker), health_every_s=3600.0)
         with running(at_the_door(tmp_path, webcam, seldom, lock=LockConfig(pin=PIN, pulse_s=1.0))):
             webcam.show(*visitor_frames())
-            wait_until(lambda: [report.lock for report in records(heard, Health)][:2] == ["open", "locked"], "both", 30)
+            wait_until(
+                lambda: [report.lock for report in records(received, Health)][:2] == ["open", "locked"], "both", 30
+            )
 
 
 def test_age_of_an_open_counts_from_its_frame(tmp_path: Path, pin: MockPin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,23 +166,23 @@ def a_snapshot(seq: int, expires_ns: int = 100) -> Snapshot:
 @contextmanager
 def listening(mqtt: MqttConfig) -> Iterator[tuple[list[Message], list[tuple[str, bytes]]]]:
     """Messages, and pictures with the id of their event; a picture counts only after its event."""
-    heard: list[Message] = []
+    received: list[Message] = []
     pictures: list[tuple[str, bytes]] = []
 
     def take(_door: Topics, event_id: str, jpeg: bytes) -> None:
-        assert event_id in {event.id for event in records(heard, Event)}
+        assert event_id in {event.id for event in records(received, Event)}
         pictures.append((event_id, jpeg))
 
     with Subscriber(mqtt, on_snapshot=take) as subscriber:
 
         def hear() -> None:
             for message in subscriber.messages():
-                heard.append(message)
+                received.append(message)
 
         thread = threading.Thread(target=hear)
         thread.start()
         try:
-            yield heard, pictures
+            yield received, pictures
         finally:
             subscriber.stop()
             thread.join()
@@ -199,10 +199,10 @@ def test_snapshot_follows_its_event_and_is_nowhere_else(
 ) -> None:
     """The picture shows one face; neither the broker nor the disk of the door has a copy."""
     state = tmp_path / "state"
-    with listening(config_for(broker)) as (heard, pictures):
+    with listening(config_for(broker)) as (received, pictures):
         Daemon(door_config(state, strangers_clip, config_for(broker), snapshots=ON)).run(threading.Event())
         wait_until(lambda: bool(pictures), "a picture")
-    (event,) = [event for event in records(heard, Event) if event.kind is EventKind.UNKNOWN]
+    (event,) = [event for event in records(received, Event) if event.kind is EventKind.UNKNOWN]
     ((event_id, jpeg),) = pictures
     assert event_id == event.id
     assert jpeg.startswith(JPEG)
@@ -224,27 +224,27 @@ def test_broker_keeps_no_snapshot(tmp_path: Path, protocol: str) -> None:
     pictures: list[str] = []
     with Mosquitto(tmp_path) as broker, FleetPublisher(config_for(broker), site="test") as fleet:
         mqtt = config_for(broker, protocol=protocol)
-        missed, heard = (an_event("front", number, kind=EventKind.UNKNOWN) for number in (1, 2))
+        missed, received = (an_event("front", number, kind=EventKind.UNKNOWN) for number in (1, 2))
 
         def take(_door: Topics, event_id: str, _jpeg: bytes) -> None:
             pictures.append(event_id)
-            if event_id == heard.id:
+            if event_id == received.id:
                 subscriber.stop()
 
         with Subscriber(mqtt, session="mine", on_snapshot=take):
             pass
         fleet.publish_face("front", missed, JPEG)
         with Subscriber(mqtt, session="mine", on_snapshot=take) as subscriber:
-            fleet.publish_face("front", heard, JPEG)
+            fleet.publish_face("front", received, JPEG)
             events = [message.record for message in subscriber.messages(8.0)]
         assert missed in events
-    assert pictures == [heard.id]
+    assert pictures == [received.id]
 
 
 def test_no_snapshot_by_default(broker: AnyBroker, tmp_path: Path, strangers_clip: Path) -> None:
-    with listening(config_for(broker)) as (heard, pictures):
+    with listening(config_for(broker)) as (received, pictures):
         Daemon(door_config(tmp_path / "state", strangers_clip, config_for(broker))).run(threading.Event())
-        wait_until(lambda: len(records(heard, Event)) == 3, "started, unknown, stopped")
+        wait_until(lambda: len(records(received, Event)) == 3, "started, unknown, stopped")
     assert pictures == []
 
 

@@ -202,7 +202,7 @@ def test_times_are_right_when_the_wall_clock_is_set(tmp_path: Path, webcam: Webc
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    with make_broker("mosquitto", tmp_path) as broker, Subscriber(config_for(broker), Topics("+", "+")) as heard:
+    with make_broker("mosquitto", tmp_path) as broker, Subscriber(config_for(broker), Topics("+", "+")) as received:
         webcam.plug()
         path = written(tmp_path, webcam.url, port=broker.port)
         with Service(tmp_path, path, environment) as service:
@@ -210,7 +210,7 @@ def test_times_are_right_when_the_wall_clock_is_set(tmp_path: Path, webcam: Webc
             offset.write_text(f"{hours * 3600:+d}")
             wait_until(lambda: "clock-stepped" in service.log.read_text(), "the step is noticed")
             webcam.show(*visitor_frames())
-            opening = next(m.record for m in heard.messages(timeout_s=20) if isinstance(m.record, OpenCommand))
+            opening = next(m.record for m in received.messages(timeout_s=20) if isinstance(m.record, OpenCommand))
             assert service.stop() == 0
         webcam.unplug()
     started, stepped, opened, stopped = stored_events(tmp_path)

@@ -113,9 +113,9 @@ def kill_run(folder: Path, *, kills: int, events: int, seed: int, progress: Call
             killed = {"door": 0, "broker": 0}
             try:
                 for number in range(1, kills + 1):
-                    heard = len(recording.events)
+                    received = len(recording.events)
                     wait_until(door, lambda: count_notes(notes) >= events * number // (kills + 1), "events flow")  # noqa: B023
-                    wait_until(door, lambda: len(recording.events) > heard, "events arrive")  # noqa: B023
+                    wait_until(door, lambda: len(recording.events) > received, "events arrive")  # noqa: B023
                     time.sleep(draw.uniform(0.0, 0.2))
                     victim = draw.choice(("door", "broker"))
                     killed[victim] += 1

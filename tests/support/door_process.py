@@ -147,7 +147,7 @@ class Ear:
         self._mqtt = mqtt
         self._subscriber: Subscriber | None = None
         self._thread: threading.Thread | None = None
-        self.heard: list[tuple[float, Message]] = []
+        self.received: list[tuple[float, Message]] = []
 
     def listen(self) -> None:
         """Subscribe after all messages of the previous broker are read; returns when the broker has confirmed."""
@@ -160,14 +160,14 @@ class Ear:
         def hear() -> None:
             with contextlib.suppress(BrokerError):
                 for message in subscriber.messages():
-                    self.heard.append((time.time(), message))
+                    self.received.append((time.time(), message))
 
         self._thread = threading.Thread(target=hear)
         self._thread.start()
 
     def records(self, kind: type[R]) -> list[R]:
         """Return the records of one type, in the order of arrival."""
-        return [message.record for _, message in list(self.heard) if isinstance(message.record, kind)]
+        return [message.record for _, message in list(self.received) if isinstance(message.record, kind)]
 
     def wait_for(self, kind: type[R], count: int, deadline_s: float = 30.0) -> list[R]:
         wait_until(lambda: len(self.records(kind)) >= count, f"{count} of {kind.__name__}", deadline_s)

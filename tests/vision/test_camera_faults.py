@@ -100,11 +100,11 @@ def test_black_picture_in_events_and_health(tmp_path: Path, webcam: Webcam, walk
         sight = CameraHealthConfig(blind_after_s=0.2, recovered_after_s=0.2)
         with (
             running(Daemon(door(tmp_path, webcam.url, mqtt, sight))) as daemon,
-            Subscriber(mqtt, Topics("+", "+")) as heard,
+            Subscriber(mqtt, Topics("+", "+")) as received,
         ):
             wait_until(in_state(daemon, "working"), "frames")
             webcam.show(jpeg(np.full_like(walk[0], 3)))
-            seen = (message.record for message in heard.messages(timeout_s=10))
+            seen = (message.record for message in received.messages(timeout_s=10))
             health = next(record for record in seen if isinstance(record, Health) and record.camera == "blind")
             webcam.show(*scene)
             wait_until(in_state(daemon, "working"), "it sees again")
